@@ -1,0 +1,1 @@
+"""Who may go where: pure decisions about clients, ports and resolved addresses."""

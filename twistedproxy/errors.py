@@ -1,0 +1,311 @@
+"""Why a request, a response or a connection did not go through.
+
+One small tree. The docstring of each class is the sentence that the client reads on the error page; ``status`` is
+the answer's status code, ``proxy_status`` the error type of RFC 9209 section 2.3 and ``reason`` the word that
+stands in the access log. ``detail`` says what was wrong this time; it is shown on the page and in the log, so it
+never holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProxyError(Exception):
+    """The proxy met a problem of its own and could not finish this request."""
+
+    status: ClassVar[int] = 500
+    proxy_status: ClassVar[str] = "proxy_internal_error"
+    reason: ClassVar[str] = "internal_error"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def sentence(self) -> str:
+        """The text for a person: what happened, from the class's docstring."""
+        return (type(self).__doc__ or "").strip()
+
+
+# ---------------------------------------------------------------- the client's message cannot be taken
+
+
+class RequestError(ProxyError):
+    """The request is not valid HTTP."""
+
+    status = 400
+    proxy_status = "http_request_error"
+    reason = "malformed_request"
+
+
+class FramingError(RequestError):
+    """The length of the request's content is missing, contradictory or not valid."""
+
+    reason = "malformed_framing"
+
+
+class TargetError(RequestError):
+    """The request's target is not one that a proxy can forward."""
+
+    reason = "invalid_target"
+
+
+class HostError(RequestError):
+    """The request has no Host field, more than one, or one that is not valid."""
+
+    reason = "invalid_host"
+
+
+class NotAProxyRequest(RequestError):
+    """This is a forward proxy: it answers requests for other hosts, not for itself."""
+
+    reason = "not_a_proxy_request"
+
+
+class HeadTooLarge(RequestError):
+    """The request's header section is larger than this proxy accepts."""
+
+    status = 431
+    reason = "head_too_large"
+
+
+class TargetTooLong(RequestError):
+    """The request's target is longer than this proxy accepts."""
+
+    status = 414
+    reason = "target_too_long"
+
+
+class MethodNotImplemented(RequestError):
+    """The request's method is longer than any that this proxy knows how to forward."""
+
+    status = 501
+    reason = "method_not_implemented"
+
+
+class SchemeNotImplemented(RequestError):
+    """The request's target has a scheme that this proxy does not forward."""
+
+    status = 501
+    reason = "scheme_not_implemented"
+
+
+class TransferCodingNotImplemented(FramingError):
+    """The request's content has a transfer coding that this proxy does not decode."""
+
+    status = 501
+    reason = "transfer_coding_not_implemented"
+
+
+class VersionNotSupported(RequestError):
+    """The request is in a version of HTTP that this proxy does not speak here."""
+
+    status = 505
+    reason = "version_not_supported"
+
+
+class ExpectationFailed(RequestError):
+    """The request expects something that this proxy does not know."""
+
+    status = 417
+    reason = "expectation_failed"
+
+
+class RequestTimeout(RequestError):
+    """The request did not arrive whole in the time that this proxy allows."""
+
+    status = 408
+    reason = "request_timeout"
+
+
+class RequestCut(RequestError):
+    """The client closed its side of the connection in the middle of the request."""
+
+    reason = "request_cut"
+
+
+# ---------------------------------------------------------------- policy says no
+
+
+class Refused(ProxyError):
+    """This proxy's settings do not allow this request."""
+
+    status = 403
+    proxy_status = "http_request_denied"
+    reason = "denied"
+
+
+class ClientRefused(Refused):
+    """This proxy does not serve clients at your address."""
+
+    reason = "client_denied"
+
+
+class PortRefused(Refused):
+    """This proxy does not open tunnels to that port."""
+
+    reason = "port_denied"
+
+
+class DestinationRefused(Refused):
+    """This proxy does not connect to that address."""
+
+    proxy_status = "destination_ip_prohibited"
+    reason = "destination_denied"
+
+
+class LoopDetected(ProxyError):
+    """The request has come round to the proxy that already forwarded it."""
+
+    status = 502
+    proxy_status = "proxy_loop_detected"
+    reason = "loop_detected"
+
+
+class TooManyConnections(ProxyError):
+    """Your address has more connections open to this proxy than it allows."""
+
+    status = 429
+    proxy_status = "http_request_denied"
+    reason = "client_connections_exceeded"
+
+
+# ---------------------------------------------------------------- the way to the origin
+
+
+class UpstreamError(ProxyError):
+    """The server could not be reached, or did not answer properly."""
+
+    status = 502
+    proxy_status = "destination_unavailable"
+    reason = "upstream_failed"
+
+
+class NameNotFound(UpstreamError):
+    """The server's name could not be found."""
+
+    proxy_status = "dns_error"
+    reason = "dns_error"
+
+
+class NameTimeout(UpstreamError):
+    """The look-up of the server's name took too long."""
+
+    status = 504
+    proxy_status = "dns_timeout"
+    reason = "dns_timeout"
+
+
+class ConnectionRefused(UpstreamError):
+    """The server refused the connection."""
+
+    proxy_status = "connection_refused"
+    reason = "connection_refused"
+
+
+class Unreachable(UpstreamError):
+    """There is no way to the server's network."""
+
+    proxy_status = "destination_ip_unroutable"
+    reason = "unreachable"
+
+
+class ConnectTimeout(UpstreamError):
+    """The server did not accept a connection in time."""
+
+    status = 504
+    proxy_status = "connection_timeout"
+    reason = "connect_timeout"
+
+
+class TLSFailed(UpstreamError):
+    """A secure connection to the server could not be made."""
+
+    proxy_status = "tls_protocol_error"
+    reason = "tls_failed"
+
+
+class CertificateRefused(TLSFailed):
+    """The server's certificate does not prove that it is the server that was asked for."""
+
+    proxy_status = "tls_certificate_error"
+    reason = "tls_certificate_error"
+
+
+class TLSTimeout(TLSFailed):
+    """The server did not finish the TLS handshake in time."""
+
+    status = 504
+    proxy_status = "connection_timeout"
+    reason = "tls_timeout"
+
+
+class UpstreamBusy(UpstreamError):
+    """All of the connections that this proxy may open to the server stayed in use."""
+
+    status = 503
+    proxy_status = "connection_limit_reached"
+    reason = "upstream_connections_exceeded"
+
+
+class OutOfDescriptors(UpstreamError):
+    """This proxy has no file descriptor left to open a connection with."""
+
+    status = 503
+    proxy_status = "proxy_internal_error"
+    reason = "out_of_descriptors"
+
+
+# ---------------------------------------------------------------- the origin's answer
+
+
+class ResponseError(UpstreamError):
+    """The server's answer is not valid HTTP."""
+
+    proxy_status = "http_protocol_error"
+    reason = "malformed_response"
+
+
+class ResponseHeadTooLarge(ResponseError):
+    """The header section of the server's answer is larger than this proxy accepts."""
+
+    proxy_status = "http_response_header_section_size"
+    reason = "response_head_too_large"
+
+
+class ResponseCut(ResponseError):
+    """The server closed the connection before its answer was complete."""
+
+    proxy_status = "http_response_incomplete"
+    reason = "response_cut"
+
+
+class ConnectionTerminated(ResponseError):
+    """The server closed the connection without an answer."""
+
+    proxy_status = "connection_terminated"
+    reason = "no_response"
+
+
+class FirstByteTimeout(ResponseError):
+    """The server did not begin to answer in time."""
+
+    status = 504
+    proxy_status = "http_response_timeout"
+    reason = "first_byte_timeout"
+
+
+class BodyTimeout(ResponseError):
+    """The server stopped in the middle of its answer."""
+
+    status = 504
+    proxy_status = "http_response_timeout"
+    reason = "body_timeout"
+
+
+class UpgradeFailed(ResponseError):
+    """The server switched to a protocol that was not asked for."""
+
+    proxy_status = "http_upgrade_failed"
+    reason = "upgrade_failed"

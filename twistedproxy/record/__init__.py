@@ -1,0 +1,1 @@
+"""What the proxy writes down: the access log and the operational log."""

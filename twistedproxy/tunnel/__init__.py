@@ -1,0 +1,1 @@
+"""Opaque relays between two connections: zero-copy splice, and the copying fallback."""
