@@ -1,0 +1,227 @@
+"""What changes in a message on its way through: the rules for intermediaries (RFC 9110 section 7.6).
+
+Fields keep their order and their case. Those that speak of one connection only are taken out, and those that speak of
+ours are put in.
+"""
+
+from __future__ import annotations
+
+from twistedproxy.http.grammar import is_token, list_members, list_tokens
+from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, Fields, RequestHead, ResponseHead
+
+# Fields that mean something on one connection only, and those whose value this proxy writes itself.
+_REQUEST_DROPPED = frozenset(
+    (
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+        b"content-length",
+        b"expect",
+        b"proxy-authorization",
+        b"max-forwards",
+    )
+)
+_RESPONSE_DROPPED = frozenset(
+    (
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+    )
+)
+
+# RFC 9110 section 6.5.1: fields that frame, route, authenticate or describe the message before it is read cannot
+# come after it.
+_UNSAFE_TRAILERS = frozenset(
+    (
+        b"age",
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"date",
+        b"expect",
+        b"expires",
+        b"host",
+        b"keep-alive",
+        b"location",
+        b"max-forwards",
+        b"pragma",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"range",
+        b"retry-after",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"vary",
+        b"via",
+        b"www-authenticate",
+    )
+)
+
+# A connection option must not name these away: without them the message would mean something else, or hide its way.
+_NOT_NOMINABLE = frozenset((b"host", b"via", b"content-length", b"date", b"close", b"content-type"))
+
+_MINOR = (b"1.0", b"1.1")
+
+
+def upgrade_offered(head: RequestHead) -> tuple[bytes, ...]:
+    """The protocols that a request may be upgraded to; none from HTTP/1.0 or without the connection option.
+
+    RFC 9110 section 7.8. ``h2c`` is left out: RFC 9113 has withdrawn it, and it would take all later requests out of
+    the proxy's sight.
+    """
+    values = head.fields.values(b"upgrade")
+    if not values or not head.minor or b"upgrade" not in head.options:
+        return ()
+    return tuple(
+        protocol
+        for protocol in list_members(values)
+        if not protocol.lower().startswith(b"h2c") and is_token(protocol.replace(b"/", b"", 1))
+    )
+
+
+def forwarded_request_lines(
+    head: RequestHead, host: bytes, via: bytes, upgrade: tuple[bytes, ...] = ()
+) -> list[FieldLine]:
+    """The field lines of a request as the next server gets them.
+
+    ``host`` is the Host field's value, from the target (RFC 9112 section 3.2.2), ``via`` our pseudonym and
+    ``upgrade`` the protocols to offer, from `upgrade_offered`.
+    """
+    fields = head.fields
+    dropped = _REQUEST_DROPPED
+    if head.options:
+        dropped = dropped | (head.options - _NOT_NOMINABLE)
+    lines: list[FieldLine] = []
+    if b"host" not in fields:
+        lines.append((b"Host", host))
+    for line in fields.lines:
+        name = line[0].lower()
+        if name in dropped:
+            continue
+        if name == b"host":
+            line = (line[0], host)
+        lines.append(line)
+    if head.length > 0:
+        lines.append((b"Content-Length", b"%d" % head.length))
+    elif head.length == CHUNKED:
+        lines.append((b"Transfer-Encoding", b"chunked"))
+    elif b"content-length" in fields:
+        # An explicit zero says more than silence: servers ask for it on POST.
+        lines.append((b"Content-Length", b"0"))
+    if head.expects_continue:
+        lines.append((b"Expect", b"100-continue"))
+    if b"max-forwards" in fields:
+        lines.append((b"Max-Forwards", _decremented(head)))
+    ours: list[bytes] = []
+    if b"te" in fields and b"trailers" in list_tokens(fields.values(b"te")):
+        lines.append((b"TE", b"trailers"))
+        ours.append(b"TE")
+    if upgrade:
+        lines.append((b"Upgrade", b", ".join(upgrade)))
+        ours.append(b"Upgrade")
+    if ours:
+        lines.append((b"Connection", b", ".join(ours)))
+    lines.append((b"Via", _MINOR[head.minor] + b" " + via))
+    return lines
+
+
+def max_forwards(head: RequestHead) -> int | None:
+    """The Max-Forwards of a TRACE or OPTIONS; None when there is none to obey (RFC 9110 section 7.6.2)."""
+    if head.method not in (b"TRACE", b"OPTIONS"):
+        return None
+    value = head.fields.first(b"max-forwards")
+    # More than nine digits are more hops than there are; the number is not even converted.
+    return int(value) if value.isdigit() and len(value) < 10 else None
+
+
+def _decremented(head: RequestHead) -> bytes:
+    hops = max_forwards(head)
+    return head.fields.first(b"max-forwards") if hops is None else b"%d" % (hops - 1)
+
+
+def forwarded_response_lines(
+    head: ResponseHead, request_method: bytes, via: bytes, date: bytes, client_minor: int, close: bool
+) -> list[FieldLine]:
+    """The field lines of a final or interim response as the client gets them.
+
+    ``date`` is added when the response has none (RFC 9110 section 6.6.1). ``close`` says that the connection to the
+    client ends with this response. The framing is ours: see `forwarded_framing`.
+    """
+    fields = head.fields
+    dropped = _RESPONSE_DROPPED
+    if head.options:
+        dropped = dropped | (head.options - _NOT_NOMINABLE)
+    lines = [line for line in fields.lines if line[0].lower() not in dropped]
+    status = head.status
+    length = head.length
+    if length > 0:
+        lines.append((b"Content-Length", b"%d" % length))
+    elif length < 0:
+        if client_minor:
+            lines.append((b"Transfer-Encoding", b"chunked"))
+    elif status >= 200 and status != 204 and b"content-length" in fields:
+        # HEAD and 304: what a GET would have had; else a true zero. A value off its grammar is dropped.
+        values = set(list_members(fields.values(b"content-length")))
+        value = values.pop() if len(values) == 1 else b""
+        if value.isdigit() and len(value) <= 19:
+            lines.append((b"Content-Length", b"%d" % int(value)))
+    if status == 101:
+        lines.append((b"Upgrade", b", ".join(list_members(fields.values(b"upgrade")))))
+        lines.append((b"Connection", b"Upgrade"))
+    elif status == 426 and b"upgrade" in fields:
+        # RFC 9110 section 15.5.22: a 426 must say what to upgrade to.
+        lines.append((b"Upgrade", b", ".join(list_members(fields.values(b"upgrade")))))
+        lines.append((b"Connection", b"Upgrade, close" if close else b"Upgrade"))
+    elif close and status >= 200:
+        lines.append((b"Connection", b"close"))
+    if b"date" not in fields and status >= 200:
+        lines.append((b"Date", date))
+    lines.append((b"Via", _MINOR[head.minor] + b" " + via))
+    return lines
+
+
+def forwarded_trailer_lines(trailers: Fields, nominated: frozenset[bytes]) -> list[FieldLine]:
+    """The trailer fields that may go on: none that frames, routes or authenticates, none that the Connection names."""
+    return [
+        line for line in trailers.lines if (name := line[0].lower()) not in _UNSAFE_TRAILERS and name not in nominated
+    ]
+
+
+def via_names(fields: Fields, pseudonym: bytes) -> bool:
+    """Whether a message has come through the proxy with this pseudonym before (RFC 9110 section 7.6.3)."""
+    values = fields.values(b"via")
+    if not values:
+        return False
+    wanted = pseudonym.lower()
+    for member in list_members(values):
+        parts = member.split()
+        if len(parts) > 1 and parts[1].lower() == wanted:
+            return True
+    return False
+
+
+__all__ = [
+    "UNTIL_CLOSE",
+    "forwarded_request_lines",
+    "forwarded_response_lines",
+    "forwarded_trailer_lines",
+    "max_forwards",
+    "upgrade_offered",
+    "via_names",
+]

@@ -1,0 +1,138 @@
+"""Messages as the proxy sees them: fields in their order and case, heads, and the end of the content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CHUNKED = -1
+"""The content is framed by the chunked transfer coding (RFC 9112 section 7.1)."""
+
+UNTIL_CLOSE = -2
+"""The content of a response goes on until the connection closes (RFC 9112 section 6.3, rule 8)."""
+
+FieldLine = tuple[bytes, bytes]
+"""A field's name, in the case it came in, and its value without the white space around it."""
+
+
+class Fields:
+    """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3)."""
+
+    __slots__ = ("_values", "lines")
+
+    def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
+        self.lines: list[FieldLine] = list(lines)
+        self._values: dict[bytes, tuple[bytes, ...]] = {}
+        values = self._values
+        for name, value in self.lines:
+            name = name.lower()
+            if name in values:
+                values[name] += (value,)
+            else:
+                values[name] = (value,)
+
+    def __repr__(self) -> str:
+        return f"Fields({self.lines!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and other.lines == self.lines
+
+    __hash__ = None  # type: ignore[assignment]  # equal by content, which can be large: not a key
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._values
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """The values of all lines called ``name`` (in lower case), in order; empty when there is none."""
+        return self._values.get(name, ())
+
+    def first(self, name: bytes) -> bytes:
+        """The value of the first line called ``name`` (in lower case), or nothing."""
+        values = self._values.get(name)
+        return values[0] if values else b""
+
+
+NO_OPTIONS: frozenset[bytes] = frozenset()
+
+
+class RequestHead:
+    """A request's control data and header fields, valid and with its framing decided.
+
+    ``length`` is the content's length in bytes, or `CHUNKED`. ``minor`` is the minor version, 0 or 1: a higher one is
+    treated as 1 (RFC 9110 section 6.2). ``options`` are the connection options in lower case.
+    """
+
+    __slots__ = ("expects_continue", "fields", "keep_alive", "length", "method", "minor", "options", "target")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        fields: Fields,
+        length: int = 0,
+        options: frozenset[bytes] = NO_OPTIONS,
+        expects_continue: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.fields = fields
+        self.length = length
+        self.options = options
+        self.expects_continue = expects_continue
+        # A proxy never keeps an HTTP/1.0 client's connection (RFC 9112 section 9.3).
+        self.keep_alive = minor > 0 and b"close" not in options
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method!r} {self.target!r} HTTP/1.{self.minor} length={self.length}>"
+
+
+class ResponseHead:
+    """A response's control data and header fields, valid and with its framing decided.
+
+    ``length`` is the content's length in bytes, `CHUNKED` or `UNTIL_CLOSE`. ``keep_alive`` tells whether the
+    connection may carry another exchange after this one.
+    """
+
+    __slots__ = ("fields", "keep_alive", "length", "minor", "options", "phrase", "status")
+
+    def __init__(
+        self,
+        status: int,
+        phrase: bytes,
+        minor: int,
+        fields: Fields,
+        length: int = 0,
+        options: frozenset[bytes] = NO_OPTIONS,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.minor = minor
+        self.fields = fields
+        self.length = length
+        self.options = options
+        self.keep_alive = minor > 0 and length != UNTIL_CLOSE and b"close" not in options
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status} HTTP/1.{self.minor} length={self.length}>"
+
+
+class End:
+    """The end of a message, with the trailer fields that followed its content, if any."""
+
+    __slots__ = ("trailers",)
+
+    def __init__(self, trailers: Fields) -> None:
+        self.trailers = trailers
+
+    def __repr__(self) -> str:
+        return f"End({self.trailers!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, End) and other.trailers == self.trailers
+
+    __hash__ = None  # type: ignore[assignment]  # see Fields
+
+
+END = End(Fields())
+"""The end of a message without trailer fields."""

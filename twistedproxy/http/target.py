@@ -1,0 +1,124 @@
+"""Request targets and authorities (RFC 9112 section 3.2, RFC 9110 section 4.2)."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+from twistedproxy.errors import NotAProxyRequest, SchemeNotImplemented, TargetError
+
+_PORTS = {"http": 80, "https": 443}
+
+# A registered name is held to what host names are made of (letters, digits, hyphens, dots, and the underscore that is
+# seen in practice). RFC 3986 would allow percent-encoding and sub-delims, which recipients read in different ways.
+_AUTHORITY = re.compile(rb"(?:(\[[0-9A-Fa-f:.]{2,45}\])|([0-9A-Za-z_.-]{1,255}))(?:(:)([0-9]{0,5}))?")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?]*)(.*))?", re.DOTALL)
+
+
+class Form(Enum):
+    """The four forms of a request target."""
+
+    ORIGIN = "origin"
+    ABSOLUTE = "absolute"
+    AUTHORITY = "authority"
+    ASTERISK = "asterisk"
+
+
+class Authority(NamedTuple):
+    """Where an authority leads.
+
+    ``host`` is in lower case, without the brackets of an IPv6 address. ``port`` is 0 when none was given. ``text`` is
+    what a Host field says: as received, without an empty port.
+    """
+
+    host: str
+    port: int
+    text: bytes
+
+
+class Target(NamedTuple):
+    """A request target that the proxy can act on.
+
+    ``path`` is what the next server is asked for: path and query, ``*``, or nothing for CONNECT. ``host`` is empty
+    in the asterisk form, which speaks of the proxy itself.
+    """
+
+    form: Form
+    scheme: str
+    host: str
+    port: int
+    path: bytes
+    authority: bytes
+
+
+@lru_cache(maxsize=4096)
+def parse_authority(text: bytes) -> Authority | None:
+    """Read ``host [ ":" port ]``; None when it is not valid, has user information, or an empty host."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    literal, name, colon, digits = match.groups()
+    if literal is not None:
+        host = literal[1:-1].decode("ascii").lower()
+        try:
+            IPv6Address(host)
+        except ValueError:
+            return None
+    else:
+        host = name.decode("ascii").lower()
+        labels = host.removesuffix(".").split(".")
+        if any(not 0 < len(label) < 64 for label in labels):
+            return None
+    port = int(digits) if digits else 0
+    if digits and not 0 < port < 65536:
+        return None
+    return Authority(host, port, text if digits or not colon else text[:-1])
+
+
+def parse_target(method: bytes, target: bytes) -> Target:
+    """Read the target of a request that was sent to a proxy.
+
+    Raises `TargetError` when it is not valid for the method, `SchemeNotImplemented` for a scheme other than http and
+    https, and `NotAProxyRequest` when the request is meant for the proxy itself.
+    """
+    if method == b"CONNECT":
+        return _authority_form(target)
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise TargetError('the target "*" goes with OPTIONS only')
+        return Target(Form.ASTERISK, "", "", 0, b"*", b"")
+    if target.startswith(b"/"):
+        raise NotAProxyRequest("the target is a path, without the scheme and host of the server it is for")
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or (match[2] is None and parse_authority(target) is not None):
+        raise TargetError("the target is not an absolute URI")
+    scheme = match[1].decode("ascii").lower()
+    default_port = _PORTS.get(scheme)
+    if default_port is None:
+        raise SchemeNotImplemented(f"the scheme is {scheme[:32]}")
+    if not match[2]:
+        raise TargetError("the target's host is empty")
+    authority = parse_authority(match[2])
+    if authority is None:
+        raise TargetError(
+            "the target has user information" if b"@" in match[2] else "the target's authority is not valid"
+        )
+    path = match[3]
+    if not path:
+        path = b"*" if method == b"OPTIONS" else b"/"
+    elif path.startswith(b"?"):
+        path = b"/" + path
+    return Target(Form.ABSOLUTE, scheme, authority.host, authority.port or default_port, path, authority.text)
+
+
+def _authority_form(target: bytes) -> Target:
+    authority = parse_authority(target)
+    if authority is None:
+        raise TargetError("the target of CONNECT is not host:port")
+    if not authority.port:
+        # RFC 9110 section 9.3.6: there is no default port.
+        raise TargetError("the target of CONNECT has no port")
+    return Target(Form.AUTHORITY, "", authority.host, authority.port, b"", authority.text)
