@@ -1,0 +1,51 @@
+"""What all the connections of a process share to move traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twistedproxy.deadlines import Deadlines
+from twistedproxy.record.access_log import AccessLog, NoAccessLog
+from twistedproxy.snapshot import Snapshot
+from twistedproxy.tunnel.pipes import PipePool
+from twistedproxy.upstream.dial import Dialer
+from twistedproxy.upstream.pool import Pool
+
+
+class DataPlane:
+    """The parts that exchanges are made with. ``snapshot`` is the current one; a reload replaces it in one step.
+
+    ``wall`` tells the time of day, in seconds since 1970; ``deadlines.seconds`` the time that durations are made of.
+    """
+
+    __slots__ = ("access_log", "deadlines", "dialer", "pipes", "pool", "reactor", "snapshot", "wall")
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        wall: Callable[[], float],
+        deadlines: Deadlines,
+        dialer: Dialer,
+        pool: Pool,
+        pipes: PipePool,
+        access_log: AccessLog | NoAccessLog,
+        snapshot: Snapshot,
+    ) -> None:
+        self.reactor = reactor
+        self.wall = wall
+        self.deadlines = deadlines
+        self.dialer = dialer
+        self.pool = pool
+        self.pipes = pipes
+        self.access_log: AccessLog | NoAccessLog = access_log
+        self.snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return f"<DataPlane generation={self.snapshot.generation} {self.pool!r}>"
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Let new exchanges go by ``snapshot``; those under way keep theirs."""
+        self.snapshot = snapshot
+        self.pool.use(snapshot)

@@ -1,0 +1,452 @@
+"""The HTTP/1.1 server: one client connection, and the exchange it carries at the moment.
+
+Theory of operation. Requests are read one at a time, in order: the next one is not looked at before the exchange of
+the one before is over, so pipelined requests are answered in order without a queue (RFC 9112 section 9.3.2). Bytes
+that come meanwhile wait in the reader, up to `MAX_WAITING`; then the transport is paused.
+
+Only one deadline runs at a time, and which one follows from what is going on:
+
+    nothing                        idle_timeout         close
+    a head is arriving             head_timeout         408; from its first byte, whatever trickles in
+    content is arriving            body_timeout         408; since the last of it
+    the client is not reading      write_timeout        cut
+    the client has sent its FIN    half_closed_timeout  cut, unless the client goes on reading
+    a last answer has been sent    LINGER               close
+    an answer is awaited           (upstream's own)
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twistedproxy.connect import Connect
+from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream.pages import error_page, phrase_of
+from twistedproxy.errors import ProxyError, RequestCut, RequestError, RequestTimeout, TooManyConnections
+from twistedproxy.exchange import Exchange
+from twistedproxy.forward import Forward
+from twistedproxy.http.dates import imf_fixdate
+from twistedproxy.http.forwarding import forwarded_response_lines
+from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, RequestHead, ResponseHead
+from twistedproxy.http.reader import RequestReader
+from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, response_bytes
+from twistedproxy.record.finished import CLIENT_LEFT
+from twistedproxy.sending import Sender, SocketSender, sender_for
+
+if TYPE_CHECKING:
+    from twistedproxy.downstream.factory import DownstreamFactory
+
+MAX_WAITING = 64 * 1024
+"""Bytes of later requests that may wait for the one under way."""
+
+LINGER = 2.0
+"""Seconds that a client gets to read the last answer and close, while what it still sends is thrown away.
+
+Closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6).
+"""
+
+CLIENT_STALLED = "client_stalled"
+"""The reason of an exchange whose client did not read what it was sent."""
+
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@implementer(IHalfCloseableProtocol)
+class DownstreamConnection(Protocol):
+    """One client's HTTP/1.1 connection."""
+
+    def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int) -> None:
+        self.client_address = address
+        self.client_port = port
+        self.deadline = 0.0
+        self.deadline_bucket = 0
+        self._factory = factory
+        self._plane = plane
+        self._deadlines = plane.deadlines
+        self._settings = plane.snapshot.settings.downstream
+        self._reader = RequestReader(plane.snapshot.head_limits)
+        self._sender: Sender
+        self._exchange: Exchange | None = None
+        self._request: RequestHead | None = None
+        # Where the request under way began, in bytes of the connection.
+        self._request_start = 0
+        self._receiving = False
+        self._advancing = False
+        self._paused = False
+        self._held_back = False
+        self._response_length = 0
+        # After the response under way there is none.
+        self._last = False
+        self._half_closed = False
+        self._sent_at_check = 0
+        self._head_began = False
+        self._lingering = False
+        self._detached = False
+        self._gone = False
+
+    def __repr__(self) -> str:
+        state = "gone" if self._gone else "lingering" if self._lingering else repr(self._exchange or "idle")
+        return f"<DownstreamConnection {self.client_address}:{self.client_port} {state}>"
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def connectionMade(self) -> None:
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        self._sender = sender_for(self.transport, self._drained, self._broken)
+        if self._factory.connection_made(self):
+            self._deadlines.expire_in(self, self._settings.idle_timeout)
+        else:
+            self._refuse(TooManyConnections("it is set by downstream.max_connections_per_client"))
+
+    # ------------------------------------------------------------ the client's bytes
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._lingering:
+            return
+        self._reader.receive(data)
+        if self._exchange is None or self._receiving:
+            self._advance()
+        elif self._reader.buffered > MAX_WAITING and not self._paused:
+            self._held_back = True
+            self._pause()
+
+    def _advance(self) -> None:
+        """Act on what the reader holds, as far as the exchange under way lets us."""
+        self._advancing = True
+        reader = self._reader
+        exchange = self._exchange
+        try:
+            while not self._lingering and not self._gone:
+                if exchange is not None and not self._receiving:
+                    break
+                if exchange is None and (self._sender.full or self._last):
+                    break
+                event = reader.next_event()
+                if event is None:
+                    break
+                if type(event) is bytes:
+                    if exchange is not None:
+                        exchange.request_content(event)
+                elif type(event) is RequestHead:
+                    self._begin(event)
+                else:
+                    self._receiving = False
+                    if exchange is not None:
+                        self._deadlines.suspend(self)
+                        exchange.request_ended(event.trailers)  # type: ignore[union-attr]  # the only kind left
+                exchange = self._exchange
+        except ProxyError as error:
+            self._refuse(error)
+        except Exception:
+            exchange = self._exchange
+            if exchange is None:
+                raise
+            exchange.fail_unexpectedly()
+        finally:
+            self._advancing = False
+        if exchange is not None:
+            exchange.request_turn_ended()
+        if not self._gone:
+            self._sender.flush()
+            self._rest()
+
+    def _begin(self, request: RequestHead) -> None:
+        exchange: Connect | Forward
+        if request.method == b"CONNECT":
+            exchange = Connect(self._plane, self, request)
+        else:
+            exchange = Forward(self._plane, self, request)
+        exchange.bytes_from_client = self._request_start
+        self._exchange = exchange
+        self._request = request
+        self._receiving = True
+        self._head_began = False
+        # What the response's framing and the connection's future depend on besides the response itself.
+        self._last = not request.keep_alive or self._factory.draining
+        exchange.start()
+
+    def _rest(self) -> None:
+        """Choose the deadline for what is going on, now that this turn's bytes are used up."""
+        if self._lingering:
+            return
+        deadlines = self._deadlines
+        if self._sender.full:
+            if self.deadline == inf:
+                deadlines.expire_in(self, self._settings.write_timeout)
+        elif self._exchange is None:
+            if self._reader.between_messages:
+                deadlines.expire_in(self, self._settings.idle_timeout)
+            elif not self._head_began:
+                # From the first byte of a head; those that follow do not push it back.
+                self._head_began = True
+                deadlines.expire_in(self, self._settings.head_timeout)
+        elif self._receiving and not self._paused:
+            deadlines.expire_in(self, self._settings.body_timeout)
+        elif self._half_closed:
+            self._sent_at_check = self._sender.sent
+            deadlines.expire_in(self, self._settings.half_closed_timeout)
+
+    def pause_request(self) -> None:
+        if self._receiving:
+            self._pause()
+
+    def resume_request(self) -> None:
+        if self._paused and not self._held_back:
+            self._resume()
+            if self._receiving:
+                self._deadlines.expire_in(self, self._settings.body_timeout)
+
+    def _pause(self) -> None:
+        if not self._paused and not self._gone:
+            self._paused = True
+            if not self._half_closed:
+                self._transport.pauseProducing()
+            # It cannot send while we do not read.
+            self._deadlines.suspend(self)
+
+    def _resume(self) -> None:
+        if self._paused and not self._gone:
+            self._paused = False
+            if not self._half_closed:
+                self._transport.resumeProducing()
+
+    # ------------------------------------------------------------ the answer
+
+    @property
+    def received(self) -> int:
+        return self._reader.consumed
+
+    @property
+    def sent(self) -> int:
+        return self._sender.sent
+
+    @property
+    def full(self) -> bool:
+        return self._sender.full
+
+    def flush(self) -> None:
+        if not self._gone:
+            self._sender.flush()
+            if self._sender.full and self.deadline == inf:
+                self._deadlines.expire_in(self, self._settings.write_timeout)
+
+    def send_interim(self, head: ResponseHead) -> None:
+        self._send_head(head, 1, close=False)
+
+    def send_head(self, head: ResponseHead) -> None:
+        request = self._request
+        assert request is not None
+        length = head.length
+        if self._receiving or self._factory.draining:
+            # RFC 9110 section 10.1.1: an answer before the end of the question is the connection's last.
+            self._last = True
+        if length == UNTIL_CLOSE and request.minor:
+            length = CHUNKED
+        elif length < 0 and not request.minor:
+            length = UNTIL_CLOSE
+            self._last = True
+        self._response_length = length
+        self._send_head(head, request.minor, close=self._last)
+
+    def _send_head(self, head: ResponseHead, minor: int, *, close: bool) -> None:
+        request = self._request
+        assert request is not None
+        lines = forwarded_response_lines(
+            head, request.method, self._plane.snapshot.via, imf_fixdate(int(self._plane.wall())), minor, close
+        )
+        self._sender.write(response_bytes(head.status, head.phrase, lines))
+
+    def send_content(self, content: bytes) -> None:
+        self._sender.write(chunk_bytes(content) if self._response_length == CHUNKED else content)
+
+    def send_end(self, trailers: list[FieldLine]) -> None:
+        if self._response_length == CHUNKED:
+            self._sender.write(last_chunk_bytes(trailers))
+
+    def send_answer(self, status: int, lines: list[FieldLine], content: bytes) -> None:
+        request = self._request
+        if self._receiving and request is not None and request.length:
+            self._last = True
+        lines = [
+            *lines,
+            (b"Content-Length", b"%d" % len(content)),
+            (b"Date", imf_fixdate(int(self._plane.wall()))),
+        ]
+        if self._last:
+            lines.append((b"Connection", b"close"))
+        self._sender.write(response_bytes(status, phrase_of(status).encode("ascii"), lines))
+        if request is None or request.method != b"HEAD":
+            self._sender.write(content)
+
+    def send_error(self, error: ProxyError) -> None:
+        if isinstance(error, RequestError):
+            # Where this request ends may be as uncertain as the rest of it.
+            self._last = True
+        lines, content = error_page(error, self._request, self._plane.snapshot.pseudonym)
+        self.send_answer(error.status, lines, content)
+
+    def send_established(self) -> None:
+        self._sender.write(_ESTABLISHED)
+
+    def cut(self) -> None:
+        if self._gone:
+            return
+        self._leave()
+        if self._response_length == UNTIL_CLOSE:
+            # A reset: content that ends with the connection would look whole (RFC 9112 section 8).
+            self._transport.abortConnection()
+        else:
+            self._sender.finish()
+            self._transport.loseConnection()
+
+    def detach(self) -> tuple[Any, bytes]:
+        transport = self._transport
+        self._detached = True
+        self._deadlines.forget(self)
+        self._resume()
+        return transport, self._reader.take_rest()
+
+    def exchange_over(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._request_start = self._reader.consumed
+        if self._gone or self._detached:
+            self._leave()
+            return
+        self._sender.flush()
+        if self._last or self._half_closed:
+            self._linger()
+            return
+        if self._held_back or self._paused:
+            self._held_back = False
+            self._resume()
+        if self._advancing:
+            return
+        if self._reader.between_messages and not self._receiving:
+            self._rest()
+        else:
+            self._advance()
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer what cannot be made a request of, and close."""
+        self._last = True
+        exchange = self._exchange
+        if exchange is None:
+            self._request = None
+            exchange = Exchange(self._plane, self, None)
+            exchange.bytes_from_client = self._request_start
+            self._exchange = exchange
+        exchange.fail(error)
+
+    # ------------------------------------------------------------ the end
+
+    def _drained(self) -> None:
+        """The client has read what waited for it."""
+        if self._gone:
+            return
+        self._deadlines.suspend(self)
+        exchange = self._exchange
+        if self._lingering:
+            self._linger()
+        elif exchange is None:
+            self._advance()
+        else:
+            exchange.response_room_made()
+            self._rest()
+
+    def _broken(self) -> None:
+        """The client takes no more bytes: it has reset the connection."""
+        if not self._gone:
+            self._transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client's FIN: it sends no more, and perhaps it still reads."""
+        self._half_closed = True
+        exchange = self._exchange
+        if self._lingering or (exchange is None and self._reader.between_messages):
+            self._transport.loseConnection()
+        elif exchange is None or self._receiving:
+            self._refuse(RequestCut("the connection was closed before the request was complete"))
+        elif not self._sender.full:
+            self._rest()
+
+    def writeConnectionLost(self) -> None:
+        """Our own FIN is out; `_linger` asked for it."""
+
+    def _linger(self) -> None:
+        """No more answers: say so, let the client read the last one, and close."""
+        self._lingering = True
+        if self._sender.full:
+            self._deadlines.expire_in(self, self._settings.write_timeout)
+            return
+        self._sender.finish()
+        self._deadlines.expire_in(self, LINGER)
+        if self._half_closed or not isinstance(self._sender, SocketSender):
+            self._transport.loseConnection()
+        else:
+            self._resume()
+            self._transport.loseWriteConnection()
+
+    def deadline_passed(self) -> None:
+        exchange = self._exchange
+        if self._lingering:
+            self._transport.abortConnection()
+        elif self._sender.full:
+            self._lose_client(CLIENT_STALLED)
+        elif exchange is None:
+            if self._reader.between_messages:
+                self._linger()
+            else:
+                self._refuse(RequestTimeout(f"its head took longer than {self._settings.head_timeout:g} s"))
+        elif self._receiving:
+            self._refuse(RequestTimeout(f"none of its content came for {self._settings.body_timeout:g} s"))
+        elif self._half_closed:
+            if self._sender.sent == self._sent_at_check:
+                self._lose_client(CLIENT_LEFT)
+            else:
+                self._rest()
+
+    def _lose_client(self, reason: str) -> None:
+        exchange = self._exchange
+        transport = self._transport
+        self._leave()
+        if exchange is not None:
+            exchange.client_left(reason)
+        transport.abortConnection()
+
+    def drain(self) -> None:
+        """Close as soon as nothing is under way."""
+        self._last = True
+        if self._exchange is None and self._reader.between_messages and not self._lingering:
+            self._linger()
+
+    def stop(self, reason: str) -> None:
+        """Close now, whatever is under way."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.stop(reason)
+        elif not self._gone:
+            self._leave()
+            self._transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
+        exchange = self._exchange
+        self._leave()
+        if exchange is not None:
+            exchange.client_left(CLIENT_LEFT)
+
+    def _leave(self) -> None:
+        """This connection is gone, or somebody else's."""
+        if not self._gone:
+            self._gone = True
+            self._deadlines.forget(self)
+            self._factory.connection_lost(self)

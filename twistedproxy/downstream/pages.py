@@ -1,0 +1,90 @@
+"""The pages that clients see when the proxy answers itself: HTML where the client takes it, else plain text."""
+
+from __future__ import annotations
+
+from html import escape
+from http import HTTPStatus
+
+from twistedproxy.errors import ProxyError
+from twistedproxy.http.grammar import list_members
+from twistedproxy.http.message import FieldLine, RequestHead
+from twistedproxy.http.proxy_status import proxy_status
+
+_HTML = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{status} {phrase}</title>
+<style>
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 38rem; margin: 4rem auto; padding: 0 1rem; color: #222; }}
+h1 {{ font-size: 1.4rem; }} code {{ background: #f2f2f2; padding: .1rem .3rem; overflow-wrap: anywhere; }}
+footer {{ color: #666; font-size: .9rem; border-top: 1px solid #ddd; margin-top: 2rem; padding-top: .5rem; }}
+</style>
+</head>
+<body>
+<h1>{status} {phrase}</h1>
+<p>{sentence}</p>
+{detail}{request}<footer>Answered by the proxy {name}. Its log has the reason <code>{reason}</code>.</footer>
+</body>
+</html>
+"""
+
+_TEXT = """{status} {phrase}
+
+{sentence}
+{detail}{request}
+Answered by the proxy {name}. Its log has the reason {reason}.
+"""
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status code of ours."""
+    return HTTPStatus(status).phrase
+
+
+def accepts_html(request: RequestHead | None) -> bool:
+    """Whether the client says that it takes HTML: it names ``text/html`` and does not weigh it zero."""
+    if request is None:
+        return False
+    for member in list_members(request.fields.values(b"accept")):
+        media, _, parameters = member.lower().partition(b";")
+        if media.strip() in (b"text/html", b"application/xhtml+xml"):
+            return parameters.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+    return False
+
+
+def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tuple[list[FieldLine], bytes]:
+    """The fields and the content that tell a client of an error. ``name`` is the proxy's pseudonym."""
+    html = accepts_html(request)
+    quote = escape if html else str
+    # The target is shown without its query, where secrets like to travel, and cut to a readable length.
+    what = ""
+    if request is not None:
+        target = request.target.split(b"?", 1)[0].decode("ascii")
+        if "@" not in target:
+            what = f"{request.method.decode('ascii')} {target[:200]}"
+    words = {
+        "status": error.status,
+        "phrase": phrase_of(error.status),
+        "sentence": quote(error.sentence),
+        "name": quote(name),
+        "reason": error.reason,
+    }
+    detail = error.detail and error.detail[0].upper() + error.detail[1:] + "."
+    if html:
+        words["detail"] = f"<p>{quote(detail)}</p>\n" if detail else ""
+        words["request"] = f"<p><code>{quote(what)}</code></p>\n" if what else ""
+        content = _HTML.format_map(words)
+    else:
+        words["detail"] = f"{detail}\n" if detail else ""
+        words["request"] = f"\n{what}\n" if what else ""
+        content = _TEXT.format_map(words)
+    kind = b"text/html" if html else b"text/plain"
+    lines = [
+        (b"Content-Type", kind + b"; charset=utf-8"),
+        # RFC 9111: an error that the request's own form caused must not be stored under its URL.
+        (b"Cache-Control", b"no-store"),
+        (b"Proxy-Status", proxy_status(name, error.proxy_status)),
+    ]
+    return lines, content.encode("utf-8", "replace")

@@ -1,0 +1,241 @@
+"""One request and its response: what is true of every exchange, whatever becomes of it.
+
+An exchange stands between the connection a request came on, the `Downstream`, and whatever answers it. It does not
+know which version of HTTP either side speaks. It begins with the request's head and ends exactly once, with one
+record in the access log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from twistedproxy.data_plane import DataPlane
+from twistedproxy.errors import LoopDetected, ProxyError
+from twistedproxy.http.forwarding import via_names
+from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.record.finished import NOT_APPLICABLE
+
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+
+
+class Downstream(Protocol):
+    """What the client's connection is to the exchange it carries."""
+
+    client_address: str
+    client_port: int
+
+    @property
+    def received(self) -> int:
+        """Bytes of the client's that requests have been made of so far."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes said to the client so far."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the client has yet to read what it was sent."""
+
+    def send_interim(self, head: ResponseHead) -> None:
+        """Send a 1xx response."""
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Send the final response's head."""
+
+    def send_content(self, content: bytes) -> None:
+        """Send a piece of the response's content. The caller rests while `full`."""
+
+    def send_end(self, trailers: list[FieldLine]) -> None:
+        """The response is complete."""
+
+    def send_answer(self, status: int, lines: list[FieldLine], content: bytes) -> None:
+        """Send a whole response of the proxy's own."""
+
+    def send_error(self, error: ProxyError) -> None:
+        """Send the page that tells of an error, or close where that would mean nothing any more."""
+
+    def send_established(self) -> None:
+        """Send the 2xx response to CONNECT."""
+
+    def cut(self) -> None:
+        """Close in such a way that the response does not look complete."""
+
+    def flush(self) -> None:
+        """Send what has been said in this turn."""
+
+    def pause_request(self) -> None:
+        """Rest: nobody takes the request's content at the moment."""
+
+    def resume_request(self) -> None:
+        """Go on after `pause_request`."""
+
+    def detach(self) -> tuple[Any, bytes]:
+        """Give away the transport, and the bytes that follow the request: it is an opaque relay's now."""
+
+    def exchange_over(self, exchange: Exchange) -> None:
+        """The exchange has ended, and been recorded."""
+
+
+class Exchange:
+    """The base of every exchange, and the record of it (`twistedproxy.record.finished.FinishedExchange`)."""
+
+    __slots__ = (
+        "bytes_from_client",
+        "bytes_from_upstream",
+        "bytes_to_client",
+        "bytes_to_upstream",
+        "client_address",
+        "client_port",
+        "connect_seconds",
+        "detail",
+        "downstream",
+        "finished_at",
+        "finished_wall",
+        "first_byte_seconds",
+        "kind",
+        "over",
+        "plane",
+        "reason",
+        "request",
+        "response",
+        "reused",
+        "snapshot",
+        "started_at",
+        "status",
+        "upstream_address",
+        "user",
+    )
+
+    _log = Logger()
+
+    def __init__(self, plane: DataPlane, downstream: Downstream, request: RequestHead | None) -> None:
+        self.plane = plane
+        self.snapshot = plane.snapshot
+        self.downstream = downstream
+        self.request = request
+        self.response: Fields | None = None
+        self.kind = "answer"
+        self.client_address = downstream.client_address
+        self.client_port = downstream.client_port
+        self.user = b""
+        self.status = 0
+        self.started_at = plane.deadlines.seconds()
+        self.finished_at = self.finished_wall = 0.0
+        self.connect_seconds = self.first_byte_seconds = NOT_APPLICABLE
+        self.upstream_address = ""
+        self.reused = False
+        self.reason = self.detail = ""
+        self.over = False
+        # Until the end the two hold what the connection had counted before.
+        self.bytes_from_client = 0
+        self.bytes_to_client = downstream.sent
+        self.bytes_to_upstream = self.bytes_from_upstream = 0
+
+    def __repr__(self) -> str:
+        state = self.reason or "over" if self.over else "under way"
+        return f"<{type(self).__name__} {self.client_address} {self.method!r} {self.url!r} {self.status} {state}>"
+
+    # ------------------------------------------------------------ the record
+
+    @property
+    def method(self) -> bytes:
+        """The request's method."""
+        return self.request.method if self.request is not None else b""
+
+    @property
+    def url(self) -> bytes:
+        """The request's target, as it was sent."""
+        return self.request.target if self.request is not None else b""
+
+    @property
+    def version(self) -> bytes:
+        """The request's version."""
+        return _VERSIONS[self.request.minor] if self.request is not None else b""
+
+    def request_field(self, name: bytes) -> bytes:
+        """The value of one of the request's fields; nothing when it is absent."""
+        return self.request.fields.first(name) if self.request is not None else b""
+
+    def response_field(self, name: bytes) -> bytes:
+        """The value of one of the response's fields; nothing when it is absent."""
+        return self.response.first(name) if self.response is not None else b""
+
+    # ------------------------------------------------------------ the request, as it comes
+
+    def request_content(self, content: bytes) -> None:
+        """A piece of the request's content. Whoever answers without it lets it pass."""
+
+    def request_ended(self, trailers: Fields) -> None:
+        """The request is complete."""
+
+    def request_turn_ended(self) -> None:
+        """All that came in this turn of the reactor has been told."""
+
+    def response_room_made(self) -> None:
+        """The client reads again."""
+
+    # ------------------------------------------------------------ the stages
+
+    def admit(self) -> RequestHead:
+        """The first stage: may this client use the proxy, and is the request new to us?"""
+        request = self.request
+        assert request is not None
+        access = self.snapshot.access
+        if not access.client_allowed(self.client_address):
+            access.check_client(self.client_address)
+        if b"via" in request.fields and via_names(request.fields, self.snapshot.via):
+            raise LoopDetected("its Via field names this proxy")
+        return request
+
+    def fail(self, error: ProxyError) -> None:
+        """End with an error: a page, or a cut when the response has begun."""
+        if self.over:
+            return
+        self.release()
+        self.detail = error.detail
+        if self.status:
+            self.downstream.cut()
+        else:
+            self.status = error.status
+            self.downstream.send_error(error)
+        self.finish(error.reason)
+
+    def fail_unexpectedly(self) -> None:
+        """End after an exception that no input should be able to cause; it goes to the operational log."""
+        self._log.failure("{exchange!r} met a fault of the proxy's own", exchange=self)
+        self.fail(ProxyError())
+
+    def client_left(self, reason: str) -> None:
+        """The client has gone: nobody wants an answer any more."""
+        if not self.over:
+            self.release()
+            self.finish(reason)
+
+    def stop(self, reason: str) -> None:
+        """End now, at the proxy's wish."""
+        if not self.over:
+            self.release()
+            self.downstream.cut()
+            self.finish(reason)
+
+    def release(self) -> None:
+        """Let go of whatever upstream there is. Called before every end but a good one."""
+
+    def finish(self, reason: str = "") -> None:
+        """The end: once, with a record."""
+        self.over = True
+        self.reason = reason
+        downstream = self.downstream
+        plane = self.plane
+        self.finished_at = plane.deadlines.seconds()
+        self.finished_wall = plane.wall()
+        self.count(downstream)
+        plane.access_log.finished(self)
+        downstream.exchange_over(self)
+
+    def count(self, downstream: Downstream) -> None:
+        """Settle the byte counts."""
+        self.bytes_from_client = downstream.received - self.bytes_from_client
+        self.bytes_to_client = downstream.sent - self.bytes_to_client

@@ -1,0 +1,276 @@
+"""The exchange that is forwarded to an origin: the stages of an ordinary request, in order."""
+
+from __future__ import annotations
+
+from twistedproxy.data_plane import DataPlane
+from twistedproxy.errors import ProxyError, RequestError, UpgradeFailed
+from twistedproxy.exchange import Downstream, Exchange
+from twistedproxy.http.forwarding import forwarded_trailer_lines, max_forwards, upgrade_offered
+from twistedproxy.http.grammar import list_tokens
+from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.http.target import Form, Target, parse_target
+from twistedproxy.http.writer import request_bytes
+from twistedproxy.opaque import relay_between
+from twistedproxy.tunnel.relay import Relay
+from twistedproxy.upstream.http1 import UpstreamConnection
+from twistedproxy.upstream.pool import Ticket
+
+# RFC 9110 section 9.2.2.
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+_ALLOW = b"CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE"
+
+# RFC 9110 section 9.3.8: what a TRACE must not tell.
+_SECRET_FIELDS = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
+
+
+class Forward(Exchange):
+    """A request on its way to an origin, and the response on its way back."""
+
+    __slots__ = (
+        "_held",
+        "_relay",
+        "_request_ended",
+        "_response_options",
+        "_retried",
+        "_sent_before",
+        "_target",
+        "_ticket",
+        "_trailers",
+        "_upgrade",
+        "_upstream",
+    )
+
+    def __init__(self, plane: DataPlane, downstream: Downstream, request: RequestHead) -> None:
+        super().__init__(plane, downstream, request)
+        self._target: Target
+        self._upgrade: tuple[bytes, ...] = ()
+        self._upstream: UpstreamConnection | None = None
+        self._ticket: Ticket | None = None
+        self._relay: Relay | None = None
+        self._held: list[bytes] = []
+        self._trailers: list[FieldLine] = []
+        self._request_ended = False
+        self._retried = False
+        self._sent_before = 0
+        self._response_options = NO_OPTIONS
+
+    def start(self) -> None:
+        """Take the request through its stages until it is on its way, waits for a connection, or has an answer."""
+        try:
+            request = self.admit()
+            target = self._target = parse_target(request.method, request.target)
+            if request.method == b"TRACE" and request.length:
+                raise RequestError("a TRACE has no content")
+            if target.form is Form.ASTERISK or max_forwards(request) == 0:
+                self._answer(request)
+                return
+            self.kind = "forward"
+            if b"upgrade" in request.options:
+                self._upgrade = upgrade_offered(request)
+        except ProxyError as error:
+            self.fail(error)
+            return
+        key = (target.scheme, target.host, target.port)
+        connection = self.plane.pool.take_idle(key, request.method not in _IDEMPOTENT)
+        if connection is None:
+            self._acquire()
+        else:
+            self._use(connection)
+
+    def _answer(self, request: RequestHead) -> None:
+        """Answer as the last recipient: ``OPTIONS *``, or Max-Forwards has come to its end."""
+        self.status = 200
+        if request.method == b"TRACE":
+            lines = [line for line in request.fields.lines if line[0].lower() not in _SECRET_FIELDS]
+            content = request_bytes(request.method, request.target, lines)
+            self.downstream.send_answer(200, [(b"Content-Type", b"message/http")], content)
+        else:
+            self.downstream.send_answer(200, [(b"Allow", _ALLOW)], b"")
+        self.finish()
+
+    # ------------------------------------------------------------ the connection to the origin
+
+    def _acquire(self) -> None:
+        target = self._target
+        key = (target.scheme, target.host, target.port)
+        self._ticket = self.plane.pool.acquire(key, self, self.snapshot, self.client_address)
+
+    def upstream_ready(self, connection: UpstreamConnection) -> None:
+        """The pool has a connection."""
+        self._ticket = None
+        if not connection.exchanges:
+            self.connect_seconds = self.plane.deadlines.seconds() - self.started_at
+        self._use(connection)
+        self._flush_request()
+        if not connection.full and not self._request_ended:
+            self.downstream.resume_request()
+
+    def upstream_failed(self, error: ProxyError) -> None:
+        """The pool has none."""
+        self._ticket = None
+        self.fail(error)
+
+    def _use(self, connection: UpstreamConnection) -> None:
+        request = self.request
+        assert request is not None
+        self._upstream = connection
+        self.upstream_address = connection.address
+        self.reused = connection.exchanges > 0
+        self._sent_before = connection.sent
+        self.bytes_from_upstream = -connection.received
+        connection.send_head(self, request, self._target, self.snapshot.via, self._upgrade)
+        if self._held:
+            for content in self._held:
+                connection.send_content(content)
+            self._held.clear()
+        if self._request_ended:
+            connection.send_end(self._trailers)
+
+    # ------------------------------------------------------------ the request, as it comes
+
+    def request_content(self, content: bytes) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            upstream.send_content(content)
+        elif not self.over:
+            self._held.append(content)
+            self.downstream.pause_request()
+
+    def request_ended(self, trailers: Fields) -> None:
+        self._request_ended = True
+        if trailers.lines:
+            request = self.request
+            assert request is not None
+            self._trailers = forwarded_trailer_lines(trailers, request.options)
+        if self._upstream is not None:
+            self._upstream.send_end(self._trailers)
+
+    def request_turn_ended(self) -> None:
+        self._flush_request()
+
+    def _flush_request(self) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            upstream.flush()
+            if upstream.full and not self._request_ended:
+                self.downstream.pause_request()
+
+    def request_room_made(self) -> None:
+        """The origin reads again."""
+        self.downstream.resume_request()
+
+    # ------------------------------------------------------------ the response, as it comes
+
+    def response_began(self, head: ResponseHead) -> None:
+        """A response's head came."""
+        if self.first_byte_seconds < 0:
+            self.first_byte_seconds = self.plane.deadlines.seconds() - self.started_at
+        if head.status >= 200:
+            self.status = head.status
+            self.response = head.fields
+            self._response_options = head.options
+            self.downstream.send_head(head)
+        elif head.status == 101:
+            self._switch(head)
+        elif self.request is not None and self.request.minor:
+            # RFC 9110 section 15.2: never to an HTTP/1.0 client.
+            self.downstream.send_interim(head)
+
+    def response_content(self, content: bytes) -> None:
+        """A piece of the response's content came."""
+        self.downstream.send_content(content)
+
+    def response_ended(self, trailers: Fields) -> None:
+        """The response is complete, and the connection no longer ours."""
+        self._settle_upstream()
+        lines = forwarded_trailer_lines(trailers, self._response_options) if trailers.lines else []
+        self.downstream.send_end(lines)
+        self.finish()
+
+    def response_failed(self, error: ProxyError, retriable: bool) -> None:
+        """There will be no (more) response."""
+        request = self.request
+        assert request is not None
+        self._settle_upstream()
+        if retriable and not self._retried and request.method in _IDEMPOTENT and not request.length:
+            # RFC 9112 section 9.3.1: the origin closed the idle connection while the request was on its way.
+            self._retried = True
+            self._acquire()
+        else:
+            self.fail(error)
+
+    def response_turn_ended(self) -> None:
+        """All that came in this turn of the reactor has been told."""
+        downstream = self.downstream
+        downstream.flush()
+        if self._upstream is not None and downstream.full:
+            self._upstream.pause()
+
+    def response_room_made(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    # ------------------------------------------------------------ another protocol
+
+    def _switch(self, head: ResponseHead) -> None:
+        """The origin has switched protocols: what follows is opaque (RFC 9110 section 7.8)."""
+        upstream = self._upstream
+        assert upstream is not None
+        offered = list_tokens(self._upgrade)
+        chosen = list_tokens(head.fields.values(b"upgrade"))
+        if not chosen or not chosen <= offered or not self._request_ended or upstream.full:
+            raise UpgradeFailed()
+        self.status = 101
+        self.response = head.fields
+        self.downstream.send_interim(head)
+        self.downstream.flush()
+        if self.downstream.full:
+            # 101 is a few hundred bytes: a client that has no room for them is not reading at all.
+            raise UpgradeFailed("the client does not read")
+        self._settle_upstream(upstream)
+        upstream_transport, to_client = upstream.detach()
+        client_transport, to_upstream = self.downstream.detach()
+        self.kind = "tunnel"
+        self._relay = relay_between(
+            self.plane,
+            self.snapshot.settings.tunnel,
+            client_transport,
+            upstream_transport,
+            to_upstream=to_upstream,
+            to_client=to_client,
+            ended=self._relay_ended,
+        )
+        self._relay.start()
+
+    def _relay_ended(self, relay: Relay) -> None:
+        self.bytes_from_client += -relay.bytes_to_upstream
+        self.bytes_to_client += -relay.bytes_to_client
+        self.bytes_to_upstream += relay.bytes_to_upstream
+        self.bytes_from_upstream += relay.bytes_to_client
+        self._relay = None
+        self.finish(relay.reason)
+
+    # ------------------------------------------------------------ the end
+
+    def stop(self, reason: str) -> None:
+        if self._relay is not None:
+            self._relay.stop(reason)
+        else:
+            super().stop(reason)
+
+    def release(self) -> None:
+        if self._ticket is not None:
+            self._ticket.cancel()
+            self._ticket = None
+        upstream = self._upstream
+        if upstream is not None:
+            self._settle_upstream()
+            upstream.abandon()
+
+    def _settle_upstream(self, upstream: UpstreamConnection | None = None) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            self.bytes_to_upstream += upstream.sent - self._sent_before
+            self.bytes_from_upstream += upstream.received
+            self._upstream = None

@@ -1,0 +1,97 @@
+"""How two connections stop being HTTP and become a relay: after CONNECT, and after 101."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory, Protocol
+
+from twistedproxy.data_plane import DataPlane
+from twistedproxy.settings.types import TunnelSettings
+from twistedproxy.tunnel.copying import CopyingRelay
+from twistedproxy.tunnel.relay import Relay
+from twistedproxy.tunnel.splice import SpliceRelay
+
+
+def relay_between(
+    plane: DataPlane,
+    settings: TunnelSettings,
+    client: Any,
+    upstream: Any,
+    *,
+    to_upstream: bytes,
+    to_client: bytes,
+    ended: Callable[[Relay], None],
+) -> Relay:
+    """The relay that suits two connections, which it owns from now on.
+
+    ``client`` is a transport, ``upstream`` a transport or a bare socket. Splice needs the sockets themselves on both
+    sides; where there is more than a socket, such as TLS, the relay copies.
+    """
+    client_socket = _socket_of(client)
+    upstream_socket = upstream if isinstance(upstream, socket.socket) else _socket_of(upstream)
+    if settings.splice and hasattr(os, "splice") and client_socket is not None and upstream_socket is not None:
+        _let_go(client)
+        if upstream is not upstream_socket:
+            _let_go(upstream)
+        return SpliceRelay(
+            client_socket,
+            upstream_socket,
+            to_upstream=to_upstream,
+            to_client=to_client,
+            idle_timeout=settings.idle_timeout,
+            ended=ended,
+            deadlines=plane.deadlines,
+            pipes=plane.pipes,
+            reactor=plane.reactor,
+        )
+    if upstream is upstream_socket:
+        upstream = _adopt(plane.reactor, upstream_socket)
+    return CopyingRelay(
+        client,
+        upstream,
+        to_upstream=to_upstream,
+        to_client=to_client,
+        idle_timeout=settings.idle_timeout,
+        ended=ended,
+        deadlines=plane.deadlines,
+    )
+
+
+def _socket_of(transport: Any) -> socket.socket | None:
+    """The socket under a transport, when there is nothing more to it than that."""
+    get_handle = getattr(transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    return handle if type(handle) is socket.socket else None
+
+
+def _let_go(transport: Any) -> None:
+    """Make the reactor and the transport forget about the socket, without closing it."""
+    transport.stopReading()
+    transport.stopWriting()
+    # The two know each other, and nobody else knows them: broken here, they need no garbage collector.
+    transport.protocol = None
+
+
+class _AdoptingFactory(ClientFactory):
+    noisy = False
+
+    def __init__(self) -> None:
+        self.made = Protocol()
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return self.made
+
+
+def _adopt(reactor: Any, sock: socket.socket) -> Any:
+    """A transport of the reactor's for a connected socket."""
+    factory = _AdoptingFactory()
+    try:
+        reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
+    finally:
+        sock.close()
+    return factory.made.transport

@@ -1,0 +1,161 @@
+"""Writing to a connection at once, and knowing when it is full.
+
+Theory of operation. `ITransport.write` only queues: the reactor then sends in its next turn, for two system calls
+more than the send itself. A `Sender` gathers what one turn has to say, and at its end gives it to the socket straight
+away. Only what the socket does not take is queued in the transport; until that is gone the sender is *full*, and
+whoever produces the bytes should rest. Memory is bounded by that rest, not by a counter.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from zope.interface import implementer
+
+
+class Sender(Protocol):
+    """The one way to write to a connection."""
+
+    full: bool
+    """Whether bytes wait for the peer to read."""
+
+    sent: int
+    """Bytes given to it so far."""
+
+    def write(self, data: bytes) -> None:
+        """Say ``data``, with the next `flush`."""
+
+    def flush(self) -> None:
+        """Send what has been said. Called by whoever got control from the reactor, at the end of its turn."""
+
+    def finish(self) -> None:
+        """Flush for the last time: the connection may close once all is sent."""
+
+
+def sender_for(transport: Any, drained: Callable[[], None], broken: Callable[[], None]) -> Sender:
+    """The sender that suits a transport.
+
+    ``drained`` is called whenever it was full and is no longer, ``broken`` when the peer takes no more bytes. What it
+    has sent before that may still be there to read.
+    """
+    get_handle = getattr(transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    # A TLS transport's handle is its pyOpenSSL connection.
+    if type(handle) is socket.socket:
+        return SocketSender(transport, handle, drained, broken)
+    return TransportSender(transport, drained)
+
+
+@implementer(IPullProducer)
+class SocketSender:
+    """Sends on the socket itself; the transport gets the rest, and pulls from here when it has sent that."""
+
+    __slots__ = ("_broken", "_drained", "_said", "_send", "_transport", "full", "sent")
+
+    def __init__(
+        self, transport: Any, handle: socket.socket, drained: Callable[[], None], broken: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._send = handle.send
+        self._drained = drained
+        self._broken = broken
+        self._said: list[bytes] = []
+        self.full = False
+        self.sent = 0
+
+    def __repr__(self) -> str:
+        return f"<SocketSender sent={self.sent}{' full' if self.full else ''}>"
+
+    def write(self, data: bytes) -> None:
+        self.sent += len(data)
+        self._said.append(data)
+
+    def flush(self) -> None:
+        said = self._said
+        if not said or self.full:
+            return
+        data = said[0] if len(said) == 1 else b"".join(said)
+        try:
+            taken = self._send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            # Not for the transport to find out: it would drop what the peer has sent before it went.
+            said.clear()
+            self._broken()
+            return
+        if taken == len(data):
+            said.clear()
+            return
+        self._said = [data[taken:]]
+        self.full = True
+        self._transport.registerProducer(self, False)
+
+    def finish(self) -> None:
+        self.flush()
+
+    def resumeProducing(self) -> None:
+        """The transport has nothing left to send: give it the rest, or say that there is none."""
+        said = self._said
+        if said:
+            data = b"".join(said)
+            said.clear()
+            self._transport.write(data)
+            return
+        self._transport.unregisterProducer()
+        self.full = False
+        self._drained()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; the protocol hears of it from the transport."""
+        self._said.clear()
+
+
+@implementer(IPushProducer)
+class TransportSender:
+    """Sends through a transport that does more than a socket, such as TLS."""
+
+    __slots__ = ("_drained", "_said", "_transport", "full", "sent")
+
+    def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
+        self._transport = transport
+        self._drained = drained
+        self._said: list[bytes] = []
+        self.full = False
+        self.sent = 0
+        transport.registerProducer(self, True)
+
+    def __repr__(self) -> str:
+        return f"<TransportSender sent={self.sent}{' full' if self.full else ''}>"
+
+    def write(self, data: bytes) -> None:
+        self.sent += len(data)
+        self._said.append(data)
+
+    def flush(self) -> None:
+        said = self._said
+        if said:
+            data = said[0] if len(said) == 1 else b"".join(said)
+            said.clear()
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        self.flush()
+        # A TLS transport does not close while it has a producer.
+        self._transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """The transport has more than it wants."""
+        self.full = True
+
+    def resumeProducing(self) -> None:
+        """The transport has sent what it had."""
+        self.full = False
+        self._drained()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; the protocol hears of it from the transport."""
+        self._said.clear()

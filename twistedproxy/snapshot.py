@@ -1,0 +1,53 @@
+"""What the settings come to: one frozen set of decisions, compiled once for all the exchanges that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from secrets import token_hex
+
+from twistedproxy.access.policy import AccessPolicy
+from twistedproxy.http.head import HeadLimits
+from twistedproxy.settings.types import Settings
+
+
+def random_pseudonym() -> str:
+    """A name for Via that no other proxy has, and that tells nothing about this machine."""
+    return f"pyproxy-{token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The decisions that one exchange goes by from its start to its end.
+
+    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status.
+    """
+
+    generation: int
+    settings: Settings
+    access: AccessPolicy
+    head_limits: HeadLimits
+    pseudonym: str
+    via: bytes
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        generation: int,
+        pseudonym: str,
+        own_ports: Iterable[tuple[str, int]],
+        is_own_address: Callable[[str], bool],
+    ) -> Snapshot:
+        """Compile ``settings``. ``pseudonym`` is used where they name none."""
+        name = settings.forwarding.via or pseudonym
+        downstream = settings.downstream
+        return cls(
+            generation=generation,
+            settings=settings,
+            access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
+            head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
+            pseudonym=name,
+            via=name.encode("ascii"),
+        )

@@ -1,0 +1,125 @@
+"""``twistd pyproxy``: its options, and the service that they ask for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python.usage import Options as TwistedOptions
+from twisted.python.usage import UsageError
+
+from twistedproxy.descriptors import raise_limit
+from twistedproxy.places import settings_file, state_directory
+from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
+from twistedproxy.record.operational_log import operational_log
+from twistedproxy.service import CannotListen, ProxyService
+from twistedproxy.settings.annotate import annotated_toml
+from twistedproxy.settings.describe import describe
+from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.problems import SettingsError
+
+
+class Options(TwistedOptions):
+    """What can be said on the command line."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A forward proxy for HTTP and HTTPS. Without any settings it listens on 127.0.0.1:8080 and serves clients "
+        "on this machine. Every setting is described in docs/settings.md and by --print-settings."
+    )
+    optParameters = (  # Twisted's name, and it adds nothing to it
+        (
+            "config",
+            "c",
+            None,
+            "The settings file; by default pyproxy.toml in /etc/twistedproxy or $XDG_CONFIG_HOME/twistedproxy.",
+        ),
+    )
+    optFlags = (  # as above
+        ("check", None, "Validate the settings, say what they mean, and exit."),
+        ("print-settings", None, "Print the settings in effect, annotated, as TOML, and exit."),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overrides: list[tuple[str, str]] = []
+        self._listen: list[str] = []
+        self.loaded: Loaded
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen on this endpoint, in Twisted's notation, instead of those in the settings: tcp:8080:interface=::1,
+        unix:/run/pyproxy.sock, ... Can be given more than once."""
+        self._listen.append(endpoint)
+
+    def opt_set(self, assignment: str) -> None:
+        """Set one setting, as table.key=value, over what the file says. Can be given more than once."""
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes table.key=value, not {assignment!r}")
+        self.overrides.append((path.strip(), value.strip()))
+
+    def postOptions(self) -> None:
+        if self._listen:
+            listen = ", ".join(f"'''{endpoint}'''" for endpoint in self._listen)
+            self.overrides.append(("downstream.listen", f"[{listen}]"))
+        if self["config"] is None:
+            found = settings_file(os.environ, os.geteuid() == 0)
+            self["config"] = found and str(found)
+        else:
+            # A daemon changes its directory, and reads the file again on a reload.
+            self["config"] = os.path.abspath(self["config"])
+        try:
+            self.loaded = self.load()
+        except SettingsError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(1) from None
+        if self["check"]:
+            where = self["config"] or "no settings file, only defaults"
+            sys.stdout.write(f"The settings are valid ({where}).\n")
+            sys.stdout.writelines(f"{sentence}\n" for sentence in describe(self.loaded.settings))
+            raise SystemExit(0)
+        if self["print-settings"]:
+            sys.stdout.write(annotated_toml(self.loaded.settings, self.loaded.sources))
+            raise SystemExit(0)
+
+    def load(self) -> Loaded:
+        """Read the settings; `SettingsError` when they cannot be used."""
+        if self["config"] is None:
+            return load("", "default", self.overrides)
+        return load_file(self["config"], self.overrides)
+
+
+def makeService(options: Options) -> IService:
+    """The proxy that the options ask for, already listening; one line and exit status 1 when it cannot."""
+    from twisted.internet import reactor as installed  # by twistd, by now, and not before
+
+    reactor: Any = installed
+    twistd: Any = options.parent or {}
+    settings = options.loaded.settings
+    in_foreground = bool(twistd.get("nodaemon"))
+    standard_output = LogFile(STANDARD_OUTPUT, reactor)
+    if settings.log.access == STANDARD_OUTPUT and not in_foreground:
+        raise SystemExit('a daemon has no standard output: let log.access name a file, or "off"')
+    try:
+        observer = operational_log(twistd, settings.log.level, reactor, reactor, standard_output)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"the log cannot be opened: {error}") from None
+    default_access_log = (
+        STANDARD_OUTPUT if in_foreground else state_directory(os.environ, os.geteuid() == 0) / "access.log"
+    )
+    service = ProxyService(
+        reactor,
+        options.loaded,
+        load=options.load,
+        operational_log=observer,
+        standard_output=standard_output,
+        access_log_path=default_access_log,
+        descriptors=raise_limit(),
+    )
+    try:
+        service.listen()
+    except CannotListen as error:
+        raise SystemExit(f"pyproxy: {error}") from None
+    return service

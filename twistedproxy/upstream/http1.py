@@ -1,0 +1,384 @@
+"""The HTTP/1.1 client: one connection to an origin, and the exchange it carries at the moment."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twistedproxy.deadlines import Deadlines
+from twistedproxy.errors import (
+    BodyTimeout,
+    CertificateRefused,
+    ConnectionTerminated,
+    FirstByteTimeout,
+    ProxyError,
+    ResponseCut,
+    ResponseError,
+    TLSFailed,
+    TLSTimeout,
+)
+from twistedproxy.http.forwarding import forwarded_request_lines
+from twistedproxy.http.head import HeadLimits
+from twistedproxy.http.message import CHUNKED, End, FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.http.reader import ResponseReader
+from twistedproxy.http.target import Target
+from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_bytes
+from twistedproxy.sending import Sender, sender_for
+from twistedproxy.settings.types import Settings
+
+MAX_INTERIM_RESPONSES = 100
+"""Interim (1xx) responses that an origin may send before its final one."""
+
+
+class ResponseListener(Protocol):
+    """What the exchange is to the connection that carries it."""
+
+    def response_began(self, head: ResponseHead) -> None:
+        """A head came: interim ones too, and the final one once."""
+
+    def response_content(self, content: bytes) -> None:
+        """Content came, without its transfer coding."""
+
+    def response_ended(self, trailers: Fields) -> None:
+        """The response is complete. The connection is no longer the exchange's."""
+
+    def response_failed(self, error: ProxyError, retriable: bool) -> None:
+        """There will be no (more) response. ``retriable``: the connection was pooled, and the origin said nothing."""
+
+    def response_turn_ended(self) -> None:
+        """All that came in this turn of the reactor has been told."""
+
+    def request_room_made(self) -> None:
+        """The origin reads again: more of the request's content may be sent."""
+
+
+class ConnectionPool(Protocol):
+    """What the pool is to its connections."""
+
+    def connection_ready(self, connection: UpstreamConnection) -> None:
+        """A new connection can carry its first exchange."""
+
+    def connection_failed(self, connection: UpstreamConnection, error: ProxyError) -> None:
+        """A new connection was lost before it could carry an exchange."""
+
+    def connection_free(self, connection: UpstreamConnection) -> None:
+        """The connection can carry another exchange."""
+
+    def connection_closed(self, connection: UpstreamConnection) -> None:
+        """The connection is gone, or will carry nothing any more."""
+
+
+@implementer(IHandshakeListener)
+class UpstreamConnection(TwistedProtocol):
+    """One connection to an origin. It serves one exchange after the other, and waits in the pool between them."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        key: tuple[str, str, int],
+        address: str,
+        generation: int,
+        settings: Settings,
+        deadlines: Deadlines,
+    ) -> None:
+        self.key = key
+        self.address = address
+        self.generation = generation
+        self.exchanges = 0
+        self.deadline = 0.0
+        self.deadline_bucket = 0
+        self._pool = pool
+        self._settings = settings.upstream
+        self._deadlines = deadlines
+        self._reader = ResponseReader(HeadLimits(settings.upstream.max_head_size, settings.upstream.max_fields))
+        self._sender: Sender
+        self._listener: ResponseListener | None = None
+        self._ready = False
+        self._closed = False
+        self._paused = False
+        self._request_length = 0
+        self._request_ended = True
+        self._response: ResponseHead | None = None
+        self._interim_responses = 0
+
+    def __repr__(self) -> str:
+        scheme, host, port = self.key
+        state = "closed" if self._closed else "busy" if self._listener else "idle"
+        return f"<UpstreamConnection {scheme}://{host}:{port} at {self.address} {state} exchanges={self.exchanges}>"
+
+    # ------------------------------------------------------------ becoming ready
+
+    def connectionMade(self) -> None:
+        self._sender = sender_for(self.transport, self._drained, self._broken)
+        if self.key[0] == "https":
+            self._deadlines.expire_in(self, self._settings.tls_timeout)
+        else:
+            self._become_ready()
+
+    def handshakeCompleted(self) -> None:
+        self._become_ready()
+
+    def _become_ready(self) -> None:
+        self._ready = True
+        self._pool.connection_ready(self)
+
+    # ------------------------------------------------------------ the request
+
+    def send_head(
+        self,
+        listener: ResponseListener,
+        head: RequestHead,
+        target: Target,
+        via: bytes,
+        upgrade: tuple[bytes, ...] = (),
+    ) -> None:
+        """Begin an exchange with a request's head; ``upgrade`` are the protocols to offer."""
+        self.exchanges += 1
+        self._listener = listener
+        self._reader.expect(head.method)
+        self._request_length = head.length
+        self._request_ended = False
+        self._response = None
+        self._interim_responses = 0
+        lines = forwarded_request_lines(head, target.authority, via, upgrade)
+        self._sender.write(request_bytes(head.method, target.path, lines))
+        self._deadlines.expire_in(self, self._settings.first_byte_timeout)
+
+    def send_content(self, content: bytes) -> None:
+        """Send a piece of the request's content. The caller rests while `full`."""
+        self._sender.write(chunk_bytes(content) if self._request_length == CHUNKED else content)
+        if self._response is None:
+            # The origin cannot be expected to answer before it has heard the question.
+            self._deadlines.expire_in(self, self._settings.first_byte_timeout)
+
+    def send_end(self, trailers: list[FieldLine]) -> None:
+        """The request is complete."""
+        self._request_ended = True
+        if self._request_length == CHUNKED:
+            self._sender.write(last_chunk_bytes(trailers))
+
+    def flush(self) -> None:
+        """Send what has been said in this turn."""
+        self._sender.flush()
+
+    @property
+    def full(self) -> bool:
+        """Whether the origin has yet to read what it was sent."""
+        return self._sender.full
+
+    @property
+    def sent(self) -> int:
+        """Bytes sent over the connection's whole life."""
+        return self._sender.sent
+
+    @property
+    def received(self) -> int:
+        """Bytes that responses have been made of, over the connection's whole life."""
+        return self._reader.consumed
+
+    def _drained(self) -> None:
+        if self._listener is not None and not self._request_ended:
+            self._listener.request_room_made()
+
+    def _broken(self) -> None:
+        # It takes no more of the request; whether it has said why is found by reading on.
+        if self._paused:
+            self.resume()
+
+    # ------------------------------------------------------------ the response
+
+    def dataReceived(self, data: bytes) -> None:
+        listener = self._listener
+        if listener is None:
+            # RFC 9112 section 9.2: nothing is outstanding, so these bytes answer nothing.
+            self._close()
+            return
+        reader = self._reader
+        reader.receive(data)
+        try:
+            while (event := reader.next_event()) is not None:
+                if type(event) is bytes:
+                    listener.response_content(event)
+                elif type(event) is End:
+                    self._response_ended(event.trailers)
+                    break
+                else:
+                    assert type(event) is ResponseHead
+                    self._response_began(event, listener)
+                if self._listener is not listener:
+                    break
+        except ProxyError as error:
+            self._fail(error)
+        else:
+            if self._listener is listener and not self._paused:
+                timeout = self._settings.first_byte_timeout if self._response is None else self._settings.body_timeout
+                self._deadlines.expire_in(self, timeout)
+        listener.response_turn_ended()
+
+    def _response_began(self, head: ResponseHead, listener: ResponseListener) -> None:
+        if head.status < 200 and head.status != 101:
+            self._interim_responses += 1
+            if self._interim_responses > MAX_INTERIM_RESPONSES:
+                raise ResponseError(f"there are more than {MAX_INTERIM_RESPONSES} interim answers")
+        else:
+            self._response = head
+        listener.response_began(head)
+
+    def _response_ended(self, trailers: Fields) -> None:
+        listener = self._listener
+        response = self._response
+        assert listener is not None
+        assert response is not None
+        self._listener = None
+        if (
+            response.keep_alive
+            and self._request_ended
+            and not self._reader.buffered
+            and not self._sender.full
+            and not self._closed
+        ):
+            self._deadlines.expire_in(self, self._settings.idle_timeout)
+            self._pool.connection_free(self)
+        else:
+            # Surplus bytes are no response to anything (RFC 9112 section 6.3).
+            self._close()
+        listener.response_ended(trailers)
+
+    def pause(self) -> None:
+        """Rest: the client has not read what there is."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()
+            self._deadlines.suspend(self)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        if self._paused:
+            self._paused = False
+            if not self._closed:
+                self._transport.resumeProducing()
+                self._deadlines.expire_in(self, self._settings.body_timeout)
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    # ------------------------------------------------------------ the end
+
+    def abandon(self) -> None:
+        """The exchange wants no more of this connection."""
+        self._listener = None
+        self._close()
+
+    def detach(self) -> tuple[Any, bytes]:
+        """Give away the transport, and the bytes that came after the last event: it is an opaque relay's now."""
+        transport = self._transport
+        self._listener = None
+        self._retire()
+        return transport, self._reader.take_rest()
+
+    def has_gone(self) -> bool:
+        """Whether the origin has closed an idle connection already, without the reactor having noticed."""
+        handle = self._transport.getHandle()
+        if type(handle) is not socket.socket:
+            return False
+        try:
+            handle.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def deadline_passed(self) -> None:
+        if self._listener is None:
+            if self._ready:
+                self._close()
+            else:
+                self._fail(TLSTimeout(f"it took longer than {self._settings.tls_timeout:g} s"))
+        elif self._response is None:
+            self._fail(FirstByteTimeout(f"nothing came for {self._settings.first_byte_timeout:g} s"))
+        else:
+            self._fail(BodyTimeout(f"nothing came for {self._settings.body_timeout:g} s"))
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
+        if self._closed:
+            return
+        if not self._ready:
+            self._fail(tls_error(reason))
+            return
+        listener = self._listener
+        if listener is None:
+            self._retire()
+            return
+        try:
+            # A reset is not an end, also where the end is the close of the connection.
+            end = self._reader.receive_close() if reason.check(ConnectionDone) else None
+            if end is None:
+                raise ResponseCut("the connection was reset") if self._response else ConnectionTerminated()
+        except ProxyError as error:
+            self._fail(error)
+        else:
+            self._response_ended(end.trailers)
+        listener.response_turn_ended()
+
+    def _fail(self, error: ProxyError) -> None:
+        listener = self._listener
+        self._listener = None
+        if not self._ready:
+            self._ready = True
+            self._close()
+            self._pool.connection_failed(self, error)
+            return
+        retriable = (
+            self.exchanges > 1
+            and isinstance(error, ConnectionTerminated)
+            and not self._interim_responses
+            and not self._reader.buffered
+        )
+        self._close()
+        if listener is not None:
+            listener.response_failed(error, retriable)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._retire()
+            self._transport.abortConnection()
+
+    def _retire(self) -> None:
+        self._closed = True
+        self._deadlines.forget(self)
+        self._pool.connection_closed(self)
+
+
+def tls_error(reason: Failure) -> TLSFailed:
+    """What stopped a TLS handshake, from what the transport was lost with."""
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        text = "; ".join(str(entry[-1]) for entry in error.args[0] if entry)
+        if "certificate verify failed" in text:
+            return CertificateRefused(text)
+        return TLSFailed(text)
+    if type(error).__module__.startswith("service_identity"):
+        return CertificateRefused("it is for another name")
+    return TLSFailed("the server closed the connection during the TLS handshake")
+
+
+class UpstreamFactory(ClientFactory):
+    """Makes the protocol for one connection to an origin."""
+
+    noisy = False
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:
+        return self._connection
