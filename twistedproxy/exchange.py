@@ -15,6 +15,7 @@ from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import LoopDetected, ProxyError
 from twistedproxy.http.forwarding import via_names
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
@@ -135,7 +136,7 @@ class Exchange:
 
     def __repr__(self) -> str:
         state = self.reason or "over" if self.over else "under way"
-        return f"<{type(self).__name__} {self.client_address} {self.method!r} {self.url!r} {self.status} {state}>"
+        return f"<{type(self).__name__} {self.client_address} {self.method!r} {without_userinfo(self.url)!r} {self.status} {state}>"
 
     # ------------------------------------------------------------ the record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class CannotListen(Exception):
 class ProxyService(Service):
     """A proxy that listens, and everything it is made of.
 
-    ``load`` reads the settings again, for a reload; it raises `SettingsError`. ``access_log_path`` is where the
+    ``operational_log`` is None when twistd was told to log elsewhere. ``load`` reads the settings again, for a reload; it raises `SettingsError`. ``access_log_path`` is where the
     access log goes when the settings do not say.
     """
 
@@ -61,7 +61,7 @@ class ProxyService(Service):
         loaded: Loaded,
         *,
         load: Callable[[], Loaded],
-        operational_log: OperationalLog,
+        operational_log: OperationalLog | None,
         standard_output: LogFile,
         access_log_path: str | Path,
         descriptors: int,
@@ -101,8 +101,9 @@ class ProxyService(Service):
         return f"<ProxyService listening={list(self._ports)} {self.factory!r} {self.plane!r}>"
 
     def setServiceParent(self, parent: Any) -> None:
-        # Before twistd makes an observer of its own; see the head of operational_log.
-        parent.setComponent(ILogObserver, self._operational_log)
+        if self._operational_log is not None:
+            # Before twistd makes an observer of its own; see the head of operational_log.
+            parent.setComponent(ILogObserver, self._operational_log)
         super().setServiceParent(parent)
 
     # ------------------------------------------------------------ listening
@@ -171,7 +172,8 @@ class ProxyService(Service):
         """Let everything go by ``settings`` from the next exchange on."""
         self._generation += 1
         self.plane.use(self._compile(settings))
-        self._operational_log.level = settings.log.level
+        if self._operational_log is not None:
+            self._operational_log.level = settings.log.level
         self._connector.attempt_delay = settings.upstream.attempt_delay
         self.factory.accept_on(list(self._ports.values()))
 
@@ -242,7 +244,8 @@ class ProxyService(Service):
     def reopen_logs(self) -> None:
         """Go on in new log files, since the old ones have been moved away."""
         self.plane.access_log.reopen()
-        self._operational_log.reopen()
+        if self._operational_log is not None:
+            self._operational_log.reopen()
         self._log.info("the logs have been reopened")
 
     # ------------------------------------------------------------ beginning and end
@@ -252,17 +255,12 @@ class ProxyService(Service):
         settings = self.plane.snapshot.settings
         self._open_access_log(settings)
         self._tell(settings)
+        self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs})
         # After the reactor has installed its own.
-        self._reactor.addSystemEventTrigger("after", "startup", self._install_signals)
+        ends = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
+        self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
 
-    def _install_signals(self) -> None:
-        calls: dict[int, Callable[[], object]] = {
-            signal.SIGHUP: self._hang_up,
-            signal.SIGUSR1: self.reopen_logs,
-            signal.SIGTERM: self._terminate,
-            signal.SIGINT: self._terminate,
-        }
-
+    def _on_signals(self, calls: Mapping[int, Callable[[], object]]) -> None:
         def received(number: int, _frame: object) -> None:
             self._reactor.callFromThread(calls[number])
 
@@ -313,10 +311,7 @@ class ProxyService(Service):
         self.plane.pipes.close()
         self._resolver.close()
         self._log.info("stopped")
-        if self._access_log_path == STANDARD_OUTPUT:
-            self._standard_output.flush()
-        else:
-            self.plane.access_log.close()
+        self.plane.access_log.close()
         return None
 
 

@@ -103,7 +103,11 @@ def makeService(options: Options) -> IService:
     if settings.log.access == STANDARD_OUTPUT and not in_foreground:
         raise SystemExit('a daemon has no standard output: let log.access name a file, or "off"')
     try:
-        observer = operational_log(twistd, settings.log.level, reactor, reactor, standard_output)
+        observer = (
+            None
+            if twistd.get("logger")
+            else operational_log(twistd, settings.log.level, reactor, reactor, standard_output)
+        )
     except (OSError, ValueError) as error:
         raise SystemExit(f"the log cannot be opened: {error}") from None
     default_access_log = (
