@@ -1,1 +1,36 @@
 """The operator's file in, typed and frozen Settings out; every error with its place."""
+
+from twistedproxy.settings.annotate import annotated_toml
+from twistedproxy.settings.describe import describe
+from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.problems import Problem, SettingsError
+from twistedproxy.settings.types import (
+    AccessSettings,
+    DownstreamSettings,
+    ForwardingSettings,
+    LogSettings,
+    ResolverSettings,
+    ServiceSettings,
+    Settings,
+    TunnelSettings,
+    UpstreamSettings,
+)
+
+__all__ = [
+    "AccessSettings",
+    "DownstreamSettings",
+    "ForwardingSettings",
+    "Loaded",
+    "LogSettings",
+    "Problem",
+    "ResolverSettings",
+    "ServiceSettings",
+    "Settings",
+    "SettingsError",
+    "TunnelSettings",
+    "UpstreamSettings",
+    "annotated_toml",
+    "describe",
+    "load",
+    "load_file",
+]

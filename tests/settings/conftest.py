@@ -1,0 +1,81 @@
+"""Settings of every shape that the file allows."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import strategies as st
+
+from twistedproxy.settings.keys import Key, tables
+from twistedproxy.settings.kinds import choices
+from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
+from twistedproxy.settings.types import Settings
+
+PRINTABLE = st.characters(exclude_categories=("C", "Z"))
+
+ENDPOINTS = st.one_of(
+    st.builds("tcp:{}".format, st.integers(0, 65535)),
+    st.builds("tcp:port={}:interface=10.0.0.1".format, st.integers(0, 65535)),
+    st.builds(r"tcp6:{}:interface=\:\:1".format, st.integers(0, 65535)),
+    st.builds("unix:/run/{}.sock".format, st.text(st.sampled_from("abc é'\"☃\\\\"), max_size=6).map(str.strip)),
+    st.builds("systemd:domain=INET:name={}".format, st.text("abc", min_size=1, max_size=4)),
+).filter(lambda text: text.count("\\") % 2 == 0)
+
+ADDRESSES = st.ip_addresses().map(str)
+NETWORKS = st.builds(
+    lambda address, length: str(ipaddress.ip_network((address, length), strict=False)),
+    st.ip_addresses(),
+    st.integers(0, 32),
+)
+RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
+    lambda ends: f"{min(ends)}-{max(ends)}",
+)
+
+
+def _values(key: Key) -> st.SearchStrategy[Any]:
+    least, most = key.meta.ge, key.meta.le
+    match key.kind.name:
+        case "duration":
+            tidy = st.integers(1, 10**8).map(lambda thousandths: thousandths / 1000)
+            seconds = st.one_of(st.floats(least, most), tidy.filter(lambda value: least <= value <= most))
+            return seconds.map(lambda value: value + 0.0)
+        case "size" | "count":
+            return st.one_of(st.integers(least, most), st.sampled_from((least, most)))
+        case "flag":
+            return st.booleans()
+        case "choice":
+            return st.sampled_from(choices(key.meta))
+        case "pseudonym":
+            return st.one_of(st.just(""), st.from_regex(r"\A[a-z0-9.!~-]{1,20}(:443)?\Z"), st.just("[::1]:80"))
+        case "log path":
+            return st.text(PRINTABLE, max_size=20)
+        case "endpoints":
+            return st.lists(ENDPOINTS, min_size=1, max_size=12, unique=True).map(tuple)
+        case "ports":
+            return st.lists(st.one_of(st.integers(1, 65535), RANGES, st.just("all")), max_size=12).map(tuple)
+        case "clients":
+            return st.lists(st.one_of(ADDRESSES, NETWORKS, st.sampled_from([*CLIENT_SETS]))).map(tuple)
+        case "destinations":
+            return st.lists(st.one_of(ADDRESSES, NETWORKS, st.sampled_from([*DESTINATION_SETS]))).map(tuple)
+    raise AssertionError(f"no values for {key.path}")
+
+
+def _settings() -> st.SearchStrategy[Settings]:
+    rooms = {
+        table: st.fixed_dictionaries({}, optional={key.name: _values(key) for key in keys})
+        for table, keys in tables().items()
+    }
+    return (
+        st.fixed_dictionaries(rooms)
+        .map(lambda values: msgspec.convert(values, Settings))
+        .filter(lambda made: made.downstream.max_target_size <= made.downstream.max_head_size)
+    )
+
+
+@pytest.fixture(scope="session")
+def any_settings() -> st.SearchStrategy[Settings]:
+    """A strategy for settings that `load` accepts."""
+    return _settings()

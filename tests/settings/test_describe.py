@@ -1,0 +1,146 @@
+"""What ``--check`` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedproxy.settings.describe import describe, warnings
+from twistedproxy.settings.load import load
+from twistedproxy.settings.types import Settings
+
+
+def settings(text: str) -> Settings:
+    return load(text, "a.toml").settings
+
+
+def test_the_defaults_in_words() -> None:
+    assert describe(Settings()) == [
+        "It listens on port 8080 of 127.0.0.1; only this machine can reach it.",
+        "It serves this machine; other clients are refused.",
+        "CONNECT may reach port 443 only.",
+        (
+            "It never connects to its own listeners, nor to these: link-local, metadata, unspecified, "
+            "multicast and reserved."
+        ),
+        "In Via it calls itself by a random name, new at each start.",
+        (
+            "The access log goes to standard output in the foreground, and to access.log in the state "
+            "directory as a daemon, in the squid format."
+        ),
+        "The operational log has everything from the level info on.",
+        "When it is stopped, it lets exchanges and tunnels finish for 30s at most.",
+    ]
+
+
+def test_other_settings_in_words() -> None:
+    text = """\
+service.drain_timeout = 0
+downstream.listen = ["tcp:8080:interface=10.0.0.1", "unix:/run/proxy.sock", "systemd:domain=INET:name=proxy"]
+access.clients = ["loopback", "private", "2001:db8::/32"]
+access.connect_ports = [443, 563, "8000-8999"]
+access.refuse_destinations = ["link-local", "metadata"]
+forwarding.via = "proxy-1"
+log.access = "/var/log/proxy.log"
+log.format = "json"
+log.level = "warn"
+"""
+    assert describe(settings(text)) == [
+        "It listens on port 8080 of 10.0.0.1.",
+        "It listens on the Unix socket /run/proxy.sock; only this machine can reach it.",
+        "It listens on the INET socket proxy that systemd passes on; who can reach it is not known here.",
+        "It serves this machine, the private networks and 2001:db8::/32; other clients are refused.",
+        "CONNECT may reach ports 443, 563 and 8000-8999 only.",
+        "It never connects to its own listeners, nor to these: link-local and metadata.",
+        "In Via it calls itself proxy-1.",
+        "The access log goes to /var/log/proxy.log, in the json format.",
+        "The operational log has everything from the level warn on.",
+        "When it is stopped, it cuts exchanges and tunnels at once.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('log.access = "off"', "There is no access log."),
+        ('log.access = "-"', "The access log goes to standard output, in the squid format."),
+        ("access.connect_ports = []", "CONNECT is refused: there are no tunnels."),
+        ('access.connect_ports = ["all", 443]', "CONNECT may reach every port."),
+        ('access.connect_ports = ["1-1023"]', "CONNECT may reach ports 1-1023 only."),
+        ("access.refuse_destinations = []", "It never connects to its own listeners."),
+        ("access.clients = []", "It serves nobody; other clients are refused."),
+        ('access.clients = ["all"]', "It serves everybody; other clients are refused."),
+    ],
+)
+def test_single_sentences(text: str, sentence: str) -> None:
+    assert sentence in describe(settings(text))
+
+
+NO_CLIENTS = "access.clients is empty: every request will be refused."
+REFUSED = (
+    "it listens on port 8080 of every IPv4 address, but serves only clients on this machine: "
+    "clients elsewhere will be refused: set access.clients."
+)
+OPEN = (
+    "THIS IS AN OPEN PROXY: it listens on port 8080 of every IPv4 address and serves everybody who can "
+    "reach that. Strangers will use it in this machine's name: name the networks of your clients in "
+    "access.clients, or listen on an address that only they can reach."
+)
+PERHAPS_OPEN = (
+    "it serves everybody who can reach the INET socket x that systemd passes on: if other machines can, "
+    "this is an open proxy. Name the networks of your clients in access.clients."
+)
+UNREACHABLE = "it serves the private networks, but listens only where this machine can reach it: set downstream.listen."
+EVERY_PORT = (
+    "tunnels may go to every port, those of mail servers and databases too: "
+    "name the ports that your clients need in access.connect_ports."
+)
+
+
+def not_refused(word: str) -> str:
+    return (
+        f'access.refuse_destinations does not have "{word}": clients can reach those addresses with the rights of this '
+        "machine."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("access.clients = []", [NO_CLIENTS]),
+        ('downstream.listen = ["tcp:8080"]', [REFUSED]),
+        ('downstream.listen = ["tcp:8080"]\naccess.clients = ["127.0.0.1"]', [REFUSED]),
+        ('downstream.listen = ["tcp:8080"]\naccess.clients = ["all"]', [OPEN]),
+        ('downstream.listen = ["tcp:8080"]\naccess.clients = ["0.0.0.0/1", "128.0.0.0/1"]', [OPEN]),
+        ('downstream.listen = ["tcp:8080", "systemd:INET:name=x"]\naccess.clients = ["all"]', [OPEN]),
+        ('downstream.listen = ["systemd:INET:name=x"]\naccess.clients = ["all"]', [PERHAPS_OPEN]),
+        ('downstream.listen = ["systemd:INET:name=x"]', []),
+        ('downstream.listen = ["tcp:8080"]\naccess.clients = ["private"]', []),
+        ('access.clients = ["all"]', []),
+        ('access.clients = ["private"]', [UNREACHABLE]),
+        ('access.connect_ports = ["all"]', []),
+        (
+            'downstream.listen = ["tcp:8080"]\naccess.clients = ["private"]\naccess.connect_ports = ["all"]',
+            [EVERY_PORT],
+        ),
+        ("access.refuse_destinations = []", [not_refused("link-local"), not_refused("metadata")]),
+        ('access.refuse_destinations = ["link-local"]', [not_refused("metadata")]),
+    ],
+)
+def test_what_is_unwise_is_warned_of(text: str, expected: list[str]) -> None:
+    loaded = settings(text)
+    assert list(warnings(loaded)) == expected
+    told = describe(loaded)
+    assert [line for line in told if line.startswith("warning: ")] == [f"warning: {line}" for line in expected]
+    assert told[len(told) - len(expected) :] == [f"warning: {line}" for line in expected]
+
+
+@given(st.data())
+def test_all_settings_can_be_described(any_settings: st.SearchStrategy[Settings], data: Any) -> None:
+    for line in describe(data.draw(any_settings)):
+        assert line.isprintable()
+        assert line.endswith(".")

@@ -1,0 +1,169 @@
+"""Endpoint descriptions: who can reach them, and which ones are refused; held against Twisted's own reading."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import endpoints as twisted_endpoints
+from twisted.internet.testing import MemoryReactorClock
+
+from twistedproxy.settings.endpoints import KINDS, loopback_only, parse_endpoint
+from twistedproxy.settings.problems import Unfit
+
+
+@pytest.mark.parametrize(
+    ("description", "local", "sentence"),
+    [
+        ("tcp:8080", False, "port 8080 of every IPv4 address"),
+        ("tcp:0", False, "port 0 of every IPv4 address"),
+        ("tcp:port=8080:interface=0.0.0.0", False, "port 8080 of every IPv4 address"),
+        ("tcp:8080:interface=127.0.0.1", True, "port 8080 of 127.0.0.1"),
+        ("tcp:8080:127.0.0.1", True, "port 8080 of 127.0.0.1"),
+        ("tcp:interface=127.8.8.8:port=8080:backlog=100", True, "port 8080 of 127.8.8.8"),
+        ("tcp:8080:interface=192.168.1.1", False, "port 8080 of 192.168.1.1"),
+        (r"tcp:8080:interface=\:\:1", True, "port 8080 of ::1"),
+        (r"tcp:8080:interface=\:\:", False, "port 8080 of every address"),
+        (r"tcp:8080:interface=\:\:ffff\:127.0.0.1", True, "port 8080 of ::ffff:127.0.0.1"),
+        (r"tcp:8080:interface=\:\:ffff\:10.0.0.1", False, "port 8080 of ::ffff:10.0.0.1"),
+        (r"tcp:8080:interface=fe80\:\:1%eth0", False, "port 8080 of fe80::1%eth0"),
+        ("tcp:8080:interface=localhost", True, "port 8080 of localhost"),
+        ("tcp:8080:interface=proxy.example", None, "port 8080 of proxy.example"),
+        ("tcp6:8080", False, "port 8080 of every address"),
+        (r"tcp6:8080:interface=\:\:1", True, "port 8080 of ::1"),
+        ("ssl:8443:privateKey=key.pem:interface=127.0.0.1", True, "port 8443 of 127.0.0.1 with TLS"),
+        ("ssl:8443", False, "port 8443 of every IPv4 address with TLS"),
+        ("tls:/etc/keys", False, "port 443 of every address with TLS"),
+        (r"tls:path=/etc/a\:b:port=8443:interface=\:\:1", True, "port 8443 of ::1 with TLS"),
+        ("unix:/run/proxy.sock", True, "the Unix socket /run/proxy.sock"),
+        ("unix:address=/run/a=b.sock:mode=660:lockfile=0", True, "the Unix socket /run/a=b.sock"),
+        ("systemd:domain=INET:name=proxy", None, "the INET socket proxy that systemd passes on"),
+        ("systemd:domain=INET6:index=0", None, "the INET6 socket 0 that systemd passes on"),
+        ("systemd:UNIX:name=proxy", True, "the UNIX socket proxy that systemd passes on"),
+        ("haproxy:tcp:8080:interface=127.0.0.1", True, "port 8080 of 127.0.0.1"),
+        ("haproxy:tcp:8080", False, "port 8080 of every IPv4 address"),
+        ("onion:80", None, 'an endpoint of the kind "onion"'),
+    ],
+)
+def test_who_can_reach_an_endpoint(description: str, local: bool | None, sentence: str) -> None:
+    assert loopback_only(description) is local
+    assert parse_endpoint(description).sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("description", "expected", "hint"),
+    [
+        ("", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("8080", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', 'did you mean "tcp:8080"?'),
+        (
+            "0.0.0.0:8080",
+            'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"',
+            'did you mean "tcp:8080:interface=0.0.0.0"?',
+        ),
+        (
+            "[::1]:8080",
+            'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"',
+            r'did you mean "tcp:8080:interface=\:\:1"?',
+        ),
+        ("tcp", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("name=tcp:8080", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("127.0.0.1", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("*:8080", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("haproxy:haproxy:tcp:80", 'an endpoint such as "tcp:8080" or "unix:/run/proxy.sock"', ""),
+        ("TCP:8080", 'the kind in lower case: "tcp:..."', ""),
+        ("tcp:", 'the port after "tcp:"', ""),
+        ("unix:", 'the address after "unix:"', ""),
+        ("tcp:interface=127.0.0.1", 'the port after "tcp:"', ""),
+        ("tcp:65536", "a port from 0 to 65535 (0: any that is free)", ""),
+        ("tcp:-1", "a port from 0 to 65535 (0: any that is free)", ""),
+        ("tcp:http", "a port from 0 to 65535 (0: any that is free)", ""),
+        ("tcp:8_0", "a port from 0 to 65535 (0: any that is free)", ""),
+        ("tcp:٨٠", "a port from 0 to 65535 (0: any that is free)", ""),
+        ("tcp:80:interface=300.1.1.1", "the address of an interface", ""),
+        ("tcp:80:interface=a b", "the address of an interface", ""),
+        ("tcp:80:backlog=many", "a number as backlog", ""),
+        ("tcp:80:port=81", '"port" only once', ""),
+        ("tcp:80:intrface=127.0.0.1", "no argument of tcp but port, interface, backlog", ""),
+        (
+            "tcp:80:interface=::1",
+            "fewer arguments of tcp",
+            r'a colon inside an argument, as in an IPv6 address, is written "\:"',
+        ),
+        (
+            "tcp:80:::1",
+            "fewer arguments of tcp",
+            r'a colon inside an argument, as in an IPv6 address, is written "\:"',
+        ),
+        ("unix:/x:mode=999", 'the mode of the socket in octal, such as "mode=660"', ""),
+        ("unix:/x:lockfile=yes", '"lockfile=0" or "lockfile=1"', ""),
+        ("systemd:domain=IPX:name=x", "the domain INET, INET6 or UNIX", ""),
+        ("systemd:domain=INET", 'either "name=" or "index=", to say which of systemd\'s sockets', ""),
+        ("systemd:INET:index=0:name=x", 'either "name=" or "index=", to say which of systemd\'s sockets', ""),
+        ("systemd:INET:index=x", "a number as index", ""),
+        ("unix:/x\\", "a character after the last backslash", ""),
+        ("unix:/x\ny", "an endpoint of printable characters", ""),
+        ("unix:/\udcff", "an endpoint of printable characters", ""),
+    ],
+)
+def test_what_twisted_could_not_listen_on_is_refused(description: str, expected: str, hint: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        parse_endpoint(description)
+    assert (refused.value.expected, refused.value.hint) == (expected, hint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parse"),
+    [
+        ("tcp", twisted_endpoints._parseTCP),
+        ("ssl", twisted_endpoints._parseSSL),
+        ("unix", twisted_endpoints._parseUNIX),
+        ("tcp6", twisted_endpoints._TCP6ServerParser()._parseServer),
+        ("systemd", twisted_endpoints._SystemdParser()._parseServer),
+        ("tls", twisted_endpoints._TLSServerEndpointParser()._actualParseStreamServer),
+    ],
+)
+def test_the_arguments_of_each_kind_are_twisteds(kind: str, parse: object) -> None:
+    names = [name for name in inspect.signature(parse).parameters if name not in ("factory", "reactor")]
+    assert tuple(names) == KINDS[kind]
+
+
+@given(
+    st.sampled_from(["tcp:8080", "tcp:port=8080", "tcp:0"]),
+    st.sampled_from(["", ":interface=127.0.0.1", r":interface=\:\:1", ":127.0.0.1", ":interface=", ":intf=x"]),
+    st.sampled_from(["", ":backlog=5", ":::1"]),
+)
+def test_twisted_listens_where_it_is_said_to_and_refuses_what_is_refused(
+    port: str, interface: str, backlog: str
+) -> None:
+    description = port + interface + backlog
+    reactor = MemoryReactorClock()
+    try:
+        parsed = parse_endpoint(description)
+    except Unfit:
+        with pytest.raises(TypeError):
+            twisted_endpoints.serverFromString(reactor, description)
+        return
+    twisted_endpoints.serverFromString(reactor, description).listen(object())
+    [(number, _, _, address)] = reactor.tcpServers
+    assert (parsed.arguments["port"], parsed.interface) == (str(number), address)
+
+
+@given(st.one_of(st.text(), st.text(st.sampled_from("tcpunixsystemd:=\\0189. /")).map("tcp:".__add__)))
+def test_no_text_does_worse_than_to_be_refused(description: str) -> None:
+    try:
+        endpoint = parse_endpoint(description)
+    except Unfit:
+        return
+    assert isinstance(endpoint.arguments, Mapping)
+    assert endpoint.loopback_only in (True, False, None)
+    assert endpoint.sentence
+
+
+def test_a_very_long_description_takes_no_longer_than_it_is() -> None:
+    with pytest.raises(Unfit):
+        parse_endpoint("haproxy:" * 100_000 + "tcp:80")
+    with pytest.raises(Unfit):
+        parse_endpoint("tcp:80" + ":x=" * 100_000)

@@ -1,0 +1,109 @@
+"""The types are the documentation: nothing in them may go without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from twistedproxy.settings.keys import Key, about, keys, tables
+from twistedproxy.settings.load import load
+from twistedproxy.settings.types import Settings
+
+KEYS = [pytest.param(key, id=path) for path, key in keys().items()]
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "service": {"drain_timeout": 30.0},
+    "downstream": {
+        "listen": ("tcp:8080:interface=127.0.0.1",),
+        "max_connections": 0,
+        "max_connections_per_client": 2048,
+        "max_head_size": 65536,
+        "max_fields": 128,
+        "max_target_size": 16384,
+        "head_timeout": 15.0,
+        "body_timeout": 60.0,
+        "idle_timeout": 60.0,
+        "half_closed_timeout": 1.0,
+        "write_timeout": 60.0,
+    },
+    "upstream": {
+        "max_connections": 1024,
+        "max_connections_per_origin": 256,
+        "max_idle": 256,
+        "idle_timeout": 30.0,
+        "wait_timeout": 10.0,
+        "connect_timeout": 10.0,
+        "attempt_delay": 0.25,
+        "tls_timeout": 10.0,
+        "first_byte_timeout": 300.0,
+        "body_timeout": 300.0,
+        "max_head_size": 65536,
+        "max_fields": 256,
+    },
+    "resolver": {"cache_size": 10000, "ttl": 60.0, "negative_ttl": 5.0, "timeout": 10.0, "threads": 32},
+    "tunnel": {"splice": True, "idle_timeout": 3600.0},
+    "access": {
+        "clients": ("loopback",),
+        "connect_ports": (443,),
+        "refuse_destinations": ("link-local", "metadata", "unspecified", "multicast", "reserved"),
+    },
+    "forwarding": {"via": ""},
+    "log": {"access": "", "format": "squid", "level": "info"},
+}
+
+
+def test_the_keys_and_their_defaults() -> None:
+    settings = Settings()
+    read = {
+        table: {key.name: getattr(getattr(settings, table), key.name) for key in group}
+        for table, group in tables().items()
+    }
+    assert read == DEFAULTS
+    for table, values in DEFAULTS.items():
+        for name, value in values.items():
+            assert type(read[table][name]) is type(value)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_described(key: Key) -> None:
+    description = key.meta.description or ""
+    assert len(description) > 40
+    assert description[0].isupper()
+    assert description.endswith(".")
+    assert "  " not in description
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_default_is_one_that_the_file_may_have(key: Key) -> None:
+    loaded = load(f"[{key.table}]\n{key.name} = {key.kind.spell(key.default)}\n", "a.toml")
+    assert loaded.settings == Settings()
+    assert loaded.sources[key.path] == "a.toml:2"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_there_is_an_example_that_the_file_may_have(key: Key) -> None:
+    assert key.meta.examples
+    for example in key.meta.examples:
+        value = key.kind.read(example)
+        assert value != key.default
+        loaded = load(f"[{key.table}]\n{key.name} = {key.kind.spell(value)}\n", "a.toml")
+        assert getattr(getattr(loaded.settings, key.table), key.name) == value
+
+
+def test_every_table_says_what_it_is_for() -> None:
+    for table in tables():
+        assert about(table).endswith(".")
+        assert "\n" not in about(table)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(AttributeError):
+        Settings().log.level = "debug"  # type: ignore[misc]  # frozen, as is to be shown
+    assert hash(Settings()) == hash(Settings())
+
+
+def test_an_unknown_key_is_refused_by_the_types_too() -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert({"log": {"levle": "info"}}, Settings)

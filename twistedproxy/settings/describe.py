@@ -1,0 +1,123 @@
+"""What the settings mean, in sentences, for ``--check``; and what is unwise about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
+from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
+from twistedproxy.settings.ports import ALL_PORTS
+from twistedproxy.settings.quantities import duration_text
+from twistedproxy.settings.types import AccessSettings, LogSettings, Settings
+
+WARNING = "warning: "
+
+
+def describe(settings: Settings) -> list[str]:
+    """One sentence for each thing that an operator would want to make sure of; the warnings last."""
+    return [*_meaning(settings), *(WARNING + warning for warning in warnings(settings))]
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """What these settings allow or prevent that was probably not meant."""
+    access = settings.access
+    endpoints = [parse_endpoint(description) for description in settings.downstream.listen]
+    beyond = [endpoint for endpoint in endpoints if endpoint.loopback_only is False]
+    unknown = [endpoint for endpoint in endpoints if endpoint.loopback_only is None]
+    if not access.clients:
+        yield "access.clients is empty: every request will be refused."
+    elif only_loopback(access.clients):
+        if beyond:
+            yield (
+                f"it listens on {_sentences(beyond)}, but serves only clients on this machine: "
+                "clients elsewhere will be refused: set access.clients."
+            )
+    elif reaches_everybody(access.clients):
+        if beyond:
+            yield (
+                f"THIS IS AN OPEN PROXY: it listens on {_sentences(beyond)} and serves everybody who can "
+                "reach that. Strangers will use it in this machine's name: name the networks of your "
+                "clients in access.clients, or listen on an address that only they can reach."
+            )
+        elif unknown:
+            yield (
+                f"it serves everybody who can reach {_sentences(unknown)}: if other machines can, this is an "
+                "open proxy. Name the networks of your clients in access.clients."
+            )
+    elif not beyond and not unknown:
+        yield (
+            f"it serves {_clients(access.clients)}, but listens only where this machine can reach it: "
+            "set downstream.listen."
+        )
+    if ALL_PORTS in access.connect_ports and not only_loopback(access.clients):
+        yield (
+            "tunnels may go to every port, those of mail servers and databases too: "
+            "name the ports that your clients need in access.connect_ports."
+        )
+    for word in ("link-local", "metadata"):
+        if word not in access.refuse_destinations:
+            yield (
+                f'access.refuse_destinations does not have "{word}": clients can reach those addresses '
+                "with the rights of this machine."
+            )
+
+
+def _meaning(settings: Settings) -> Iterator[str]:
+    for description in settings.downstream.listen:
+        endpoint = parse_endpoint(description)
+        reach = {
+            True: "; only this machine can reach it",
+            False: "",
+            None: "; who can reach it is not known here",
+        }
+        yield f"It listens on {endpoint.sentence}{reach[endpoint.loopback_only]}."
+    access = settings.access
+    yield f"It serves {_clients(access.clients)}; other clients are refused."
+    yield _tunnels(access)
+    refused = _joined(access.refuse_destinations)
+    yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
+    via = settings.forwarding.via
+    yield (f"In Via it calls itself {via}." if via else "In Via it calls itself by a random name, new at each start.")
+    yield _access_log(settings.log)
+    yield f"The operational log has everything from the level {settings.log.level} on."
+    drain = settings.service.drain_timeout
+    yield (
+        f"When it is stopped, it lets exchanges and tunnels finish for {duration_text(drain)} at most."
+        if drain
+        else "When it is stopped, it cuts exchanges and tunnels at once."
+    )
+
+
+def _clients(clients: Sequence[str]) -> str:
+    return _joined([CLIENT_SETS.get(entry, entry) for entry in clients]) or "nobody"
+
+
+def _tunnels(access: AccessSettings) -> str:
+    if ALL_PORTS in access.connect_ports:
+        return "CONNECT may reach every port."
+    if not access.connect_ports:
+        return "CONNECT is refused: there are no tunnels."
+    several = len(access.connect_ports) > 1 or isinstance(access.connect_ports[0], str)
+    return f"CONNECT may reach {'ports' if several else 'port'} {_joined(map(str, access.connect_ports))} only."
+
+
+def _access_log(log: LogSettings) -> str:
+    match log.access:
+        case "off":
+            return "There is no access log."
+        case "":
+            where = "standard output in the foreground, and to access.log in the state directory as a daemon"
+        case "-":
+            where = "standard output"
+        case path:
+            where = path
+    return f"The access log goes to {where}, in the {log.format} format."
+
+
+def _sentences(endpoints: Iterable[Endpoint]) -> str:
+    return _joined(endpoint.sentence for endpoint in endpoints)
+
+
+def _joined(words: Iterable[str]) -> str:
+    *most, last = list(words) or [""]
+    return f"{', '.join(most)} and {last}" if most else last

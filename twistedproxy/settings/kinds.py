@@ -1,0 +1,244 @@
+"""The kinds of value that a key can have: how each is read, what it is called, and how it is written in TOML.
+
+A key's type in `types` carries a ``msgspec.Meta`` made by one of the functions here. ``Meta.extra["kind"]``
+names the kind; limits stand in the ``Meta`` itself, where msgspec enforces them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv6Address
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Meta
+
+from twistedproxy.settings import quantities
+from twistedproxy.settings.endpoints import parse_endpoint
+from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
+from twistedproxy.settings.ports import check_port
+from twistedproxy.settings.problems import Unfit
+from twistedproxy.settings.spelling import toml_string, toml_value
+
+YEAR: Final = 365 * 86400
+_KIB: Final = 1024
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,255}"
+# received-by = pseudonym [ ":" port ], pseudonym = token (RFC 9110 section 7.6.3); and IPv6 literals.
+_RECEIVED_BY = re.compile(rf"(?:{_TOKEN}|\[([0-9A-Fa-f:.]{{2,45}})\])(?::([0-9]{{1,5}}))?")
+_WHOLE = re.compile(r"[0-9]+[a-z]+")
+
+Read = Callable[[object], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    ``noun`` is what it is called in a message. ``read`` turns what stands in the file into what `Settings`
+    holds; it raises `Unfit`, or any ValueError where noun and limits say enough, and msgspec then checks
+    type and limits. ``each`` does the same for one entry of a list, and ``distinct`` forbids a second one
+    like it. ``unit`` writes a limit, and ``spell`` a value as TOML.
+    """
+
+    name: str
+    noun: str
+    read: Read
+    each: Read | None = None
+    distinct: bool = False
+    unit: Callable[[float], str] = str
+    spell: Callable[[object], str] = toml_value
+
+
+# ---------------------------------------------------------------- what a key's type is annotated with
+
+
+def duration(description: str, *, least: float = 0.001, most: float = YEAR, examples: Sequence[str] = ()) -> Meta:
+    """A duration, in seconds once it is read."""
+    return Meta(description=description, ge=least, le=most, examples=[*examples], extra={"kind": "duration"})
+
+
+def size(description: str, *, least: int, most: int = 16 * _KIB * _KIB, examples: Sequence[str] = ()) -> Meta:
+    """A size, in bytes once it is read."""
+    return Meta(description=description, ge=least, le=most, examples=[*examples], extra={"kind": "size"})
+
+
+def count(description: str, *, least: int = 1, most: int = 1_000_000, examples: Sequence[int] = ()) -> Meta:
+    """A number of things."""
+    return Meta(description=description, ge=least, le=most, examples=[*examples], extra={"kind": "count"})
+
+
+def flag(description: str) -> Meta:
+    """True or false."""
+    return Meta(description=description, examples=[False], extra={"kind": "flag"})
+
+
+def choice(description: str, choices: Sequence[str], *, examples: Sequence[str] = ()) -> Meta:
+    """One of a few words."""
+    extra = {"kind": "choice", "choices": tuple(choices)}
+    return Meta(description=description, examples=[*examples], extra=extra)
+
+
+def special(kind: str, description: str, *, examples: Sequence[object]) -> Meta:
+    """A value of the kind that is called ``kind`` in `KINDS`."""
+    return Meta(description=description, examples=[*examples], extra={"kind": kind})
+
+
+# ---------------------------------------------------------------- how values are read
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _pseudonym(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit
+    if value:
+        match = _RECEIVED_BY.fullmatch(value)
+        if match is None or (match[2] is not None and not 1 <= int(match[2]) <= 65535):
+            raise Unfit('a token of RFC 9110, host, or host:port, such as "proxy-1"')
+        if match[1] is not None:
+            try:
+                IPv6Address(match[1])
+            except ValueError:
+                raise Unfit("an IPv6 address between the brackets") from None
+    return value
+
+
+def _log_path(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit
+    if not value.isprintable():
+        raise Unfit("a path of printable characters")
+    if value != value.strip():
+        raise Unfit("a path that neither begins nor ends with a space")
+    return value
+
+
+def _endpoint(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit('a string such as "tcp:8080"')
+    parse_endpoint(value)
+    return value
+
+
+def _port(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise Unfit('a port such as 443, a range such as "8000-8999" or "all"')
+    check_port(value)
+    return value
+
+
+def _network(words: Mapping[str, str]) -> Read:
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            raise Unfit('a string such as "loopback" or "10.0.0.0/8"')
+        check_network(value, words)
+        return value
+
+    return read
+
+
+def _list(value: object) -> object:
+    if not isinstance(value, (list, tuple)):
+        raise Unfit
+    return tuple(value)
+
+
+def _some(value: object) -> object:
+    entries = _list(value)
+    if not entries:
+        raise Unfit("at least one endpoint")
+    return entries
+
+
+def _spell_duration(value: object) -> str:
+    assert isinstance(value, float)
+    text = quantities.duration_text(value)
+    # What needs a fraction stays a number: it is what the operator wrote, and TOML keeps all of its digits.
+    return toml_string(text) if _WHOLE.fullmatch(text) else toml_value(value)
+
+
+def _spell_size(value: object) -> str:
+    assert isinstance(value, int)
+    text = quantities.size_text(value)
+    return toml_string(text) if text.endswith("iB") else toml_value(value)
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind(
+                "duration",
+                'a duration such as 10 (seconds), "250ms" or "5m"',
+                quantities.parse_duration,
+                unit=lambda seconds: quantities.duration_text(float(seconds)),
+                spell=_spell_duration,
+            ),
+            Kind(
+                "size",
+                'a size such as 65536 (bytes) or "64KiB"',
+                quantities.parse_size,
+                unit=lambda size: quantities.size_text(int(size)),
+                spell=_spell_size,
+            ),
+            Kind("count", "an integer", _as_it_is),
+            Kind("flag", "true or false", _as_it_is),
+            Kind("choice", "one of the words", _as_it_is),
+            Kind("pseudonym", "a string", _pseudonym),
+            Kind("log path", "a string", _log_path),
+            Kind("endpoints", 'a list of endpoints such as ["tcp:8080"]', _some, each=_endpoint, distinct=True),
+            Kind("ports", 'a list of ports such as [443, "8000-8999"]', _list, each=_port),
+            Kind("clients", 'a list such as ["loopback", "10.0.0.0/8"]', _list, each=_network(CLIENT_SETS)),
+            Kind(
+                "destinations",
+                'a list such as ["link-local", "10.0.0.0/8"]',
+                _list,
+                each=_network(DESTINATION_SETS),
+            ),
+        )
+    }
+)
+
+
+def kind_of(meta: Meta) -> Kind:
+    """The kind that ``meta`` names."""
+    return KINDS[(meta.extra or {})["kind"]]
+
+
+def choices(meta: Meta) -> tuple[str, ...]:
+    """The words that may be chosen; none where it is no choice."""
+    words: tuple[str, ...] = (meta.extra or {}).get("choices", ())
+    return words
+
+
+def expectation(meta: Meta) -> str:
+    """What may stand there, in words: ``an integer from 1 to 100``."""
+    kind = kind_of(meta)
+    if words := choices(meta):
+        return "one of " + ", ".join(map(toml_string, words))
+    span = limits(meta)
+    if not span:
+        return kind.noun
+    return f"{kind.noun} {span}" if kind.unit is str else f"{kind.noun}, {span}"
+
+
+def limits(meta: Meta) -> str:
+    """The limits of a number, in words: ``from 1 to 100``; empty where it has none."""
+    if meta.ge is None or meta.le is None:
+        return ""
+    unit = kind_of(meta).unit
+    return f"from {unit(meta.ge)} to {unit(meta.le)}"
+
+
+def nearest_choice(meta: Meta, value: object) -> str:
+    """The word that was probably meant, as a hint for a message; empty where there is none."""
+    if isinstance(value, str):
+        for close in get_close_matches(value.lower(), choices(meta), 1, 0.5):
+            return f'did you mean "{close}"?'
+    return ""
