@@ -282,6 +282,7 @@ class UpstreamConnection(TwistedProtocol):
         """Give away the transport, and the bytes that came after the last event: it is an opaque relay's now."""
         transport = self._transport
         self._listener = None
+        self._sender.finish()
         self._retire()
         return transport, self._reader.take_rest()
 

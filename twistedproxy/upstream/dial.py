@@ -1,0 +1,69 @@
+"""The one door to the network: from a host and a port to a connection, past the access policy.
+
+Whatever is asked for, by whatever method, is resolved, judged by its addresses, and connected to at exactly
+the addresses that were judged. A name is looked up once for that, so that an answer which changes meanwhile
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail
+
+from twistedproxy import errors
+from twistedproxy.access.policy import AccessPolicy
+from twistedproxy.upstream.connector import Connected, Connector
+from twistedproxy.upstream.literals import ResolvedAddress
+from twistedproxy.upstream.resolver import Addresses, Resolver
+
+Dialed = Connected
+"""What `Dialer.dial` brings: the connection, and the seconds that resolving and connecting took."""
+
+
+class Dialer:
+    """Opens connections to origins; see the head of the module."""
+
+    def __init__(self, resolver: Resolver, connector: Connector) -> None:
+        self.resolver = resolver
+        self._connector = connector
+
+    def __repr__(self) -> str:
+        return f"<Dialer {self.resolver!r} {self._connector!r}>"
+
+    def dial(self, host: str, port: int, policy: AccessPolicy, timeout: float, client: str = "") -> Deferred[Dialed]:
+        """Connect to ``host`` at ``port`` on behalf of ``client``, to an address that ``policy`` allows.
+
+        ``timeout`` is for the connecting, in seconds; the look-up has its own. Fails with
+        `DestinationRefused` when no address of the host is allowed, and as `Resolver.resolve` and
+        `Connector.connect` do. Cancelling it closes everything.
+        """
+        addresses = self.resolver.cached(host)
+        if addresses is not None:
+            return self._connect(addresses, port, policy, timeout)
+        seconds = self._connector.seconds
+        asked = seconds()
+        resolve_seconds = 0.0
+
+        def resolved(addresses: Addresses) -> Deferred[Dialed]:
+            nonlocal resolve_seconds
+            resolve_seconds = seconds() - asked
+            return self._connect(addresses, port, policy, timeout)
+
+        def connected(dialed: Dialed) -> Dialed:
+            dialed.resolve_seconds = resolve_seconds
+            return dialed
+
+        return self.resolver.resolve(host, client).addCallback(resolved).addCallback(connected)
+
+    def _connect(self, addresses: Addresses, port: int, policy: AccessPolicy, timeout: float) -> Deferred[Dialed]:
+        allowed: list[ResolvedAddress] = []
+        refusal: errors.DestinationRefused | None = None
+        for address in addresses:
+            try:
+                policy.check_destination(address.address, port)
+            except errors.DestinationRefused as error:
+                refusal = refusal or error
+            else:
+                allowed.append(address)
+        if refusal is not None and not allowed:
+            return fail(refusal)
+        return self._connector.connect(allowed, port, timeout)
