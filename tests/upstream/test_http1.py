@@ -1,0 +1,104 @@
+"""The origin-facing protocol: what its exchanges do not show."""
+
+from __future__ import annotations
+
+import pytest
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from tests.memory import Wire
+from twistedproxy.errors import CertificateRefused, TLSFailed
+from twistedproxy.upstream.http1 import tls_error
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + b"surplus", id="surplus bytes"),
+        pytest.param(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), id="close"),
+        pytest.param(OK.replace(b"1.1", b"1.0"), id="HTTP/1.0"),
+    ],
+)
+def test_a_connection_that_is_not_sure_is_not_kept(wire: Wire, answer: bytes) -> None:
+    """RFC 9112 sections 6.3 and 9.3."""
+    client = wire.client()
+    client.receive(GET)
+    wire.origins[0].receive(answer)
+    assert client.take().endswith(b"\r\n\r\nhi")
+    assert wire.origins[0].closed == "aborted"
+    assert wire.pool.open_connections == 0
+    client.receive(GET)
+    assert len(wire.origins) == 2
+
+
+def test_bytes_that_answer_nothing_close_the_connection(wire: Wire) -> None:
+    """RFC 9112 section 9.2: nobody gets them."""
+    client = wire.client()
+    client.receive(GET)
+    wire.origins[0].receive(OK)
+    client.take()
+    wire.origins[0].receive(OK)
+    assert wire.origins[0].closed == "aborted"
+    client.receive(GET)
+    assert client.take() == b""
+    assert len(wire.origins) == 2
+
+
+def test_an_idle_connection_is_closed_in_time(wire: Wire) -> None:
+    client = wire.client()
+    client.receive(GET)
+    wire.origins[0].receive(OK)
+    wire.pass_time(29)
+    assert not wire.origins[0].closed
+    wire.pass_time(2)
+    assert wire.origins[0].closed == "aborted"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"SSH-2.0-OpenSSH\r\n", b"<html>hello</html>", b"HTTP/1.1 abc\r\n\r\n", b"\x00", b"HTTP/2 200\r\n\r\n", b"\n\n"],
+)
+def test_an_answer_that_is_not_http_is_a_502_at_once(wire: Wire, garbage: bytes) -> None:
+    client = wire.client()
+    client.receive(GET)
+    wire.origins[0].receive(garbage)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert b"error=http_protocol_error" in answer
+    assert wire.origins[0].closed == "aborted"
+
+
+def test_repr_tells_where_it_is(wire: Wire) -> None:
+    client = wire.client()
+    client.receive(GET)
+    connection = wire.origins[0].protocol
+    assert repr(connection) == "<UpstreamConnection http://origin.test:80 at 192.0.2.1:80 busy exchanges=1>"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "detail"),
+    [
+        (
+            SSL.Error([("SSL routines", "", "certificate verify failed")]),
+            CertificateRefused,
+            "certificate verify failed",
+        ),
+        (SSL.Error([("SSL routines", "", "wrong version number")]), TLSFailed, "wrong version number"),
+        (VerificationError(errors=[]), CertificateRefused, "it is for another name"),
+        (ConnectionDone(), TLSFailed, "the server closed the connection during the TLS handshake"),
+    ],
+)
+def test_tls_errors_say_what_failed(error: Exception, kind: type[TLSFailed], detail: str) -> None:
+    made = tls_error(Failure(error))
+    assert type(made) is kind
+    assert made.detail == detail
