@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from twistedproxy.data_plane import DataPlane
 from twistedproxy.settings.types import TunnelSettings
 from twistedproxy.tunnel.copying import CopyingRelay
 from twistedproxy.tunnel.relay import Relay
-from twistedproxy.tunnel.splice import SpliceRelay
+from twistedproxy.tunnel.splice import SPLICE_AVAILABLE, SpliceRelay
 
 
 def relay_between(
@@ -34,7 +33,7 @@ def relay_between(
     """
     client_socket = _socket_of(client)
     upstream_socket = upstream if isinstance(upstream, socket.socket) else _socket_of(upstream)
-    if settings.splice and hasattr(os, "splice") and client_socket is not None and upstream_socket is not None:
+    if settings.splice and SPLICE_AVAILABLE and client_socket is not None and upstream_socket is not None:
         _let_go(client)
         if upstream is not upstream_socket:
             _let_go(upstream)
@@ -75,6 +74,9 @@ def _let_go(transport: Any) -> None:
     transport.stopWriting()
     # The two know each other, and nobody else knows them: broken here, they need no garbage collector.
     transport.protocol = None
+    # Whatever somebody may still ask of it must not touch a socket that is not its own any more.
+    transport.connected = 0
+    transport.disconnected = 1
 
 
 class _AdoptingFactory(ClientFactory):
