@@ -91,6 +91,17 @@ def test_forgotten_ones_are_gone() -> None:
     assert thing.passed == []
 
 
+def test_what_was_forgotten_meanwhile_leaves_no_timer() -> None:
+    clock, deadlines, thing = made()
+    other = Thing(clock)
+    deadlines.expire_in(thing, 1)
+    deadlines.expire_in(other, 5)
+    deadlines.forget(other)
+    run(clock, 1.5)
+    assert len(thing.passed) == 1
+    assert clock.getDelayedCalls() == []
+
+
 def test_one_that_fails_does_not_keep_the_others(logged_errors: object) -> None:
     clock, deadlines, thing = made()
 

@@ -12,6 +12,7 @@ A deadline never passes early, and passes at most one tick late.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -35,19 +36,20 @@ class Timed(Protocol):
 class Deadlines:
     """Watches deadlines; see the head of the module.
 
-    ``tick`` is in seconds.
+    ``tick`` is in seconds. ``seconds`` tells the time where the clock's own is not steady: the reactor's follows the
+    time of day, which can be set.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, tick: float = 0.25) -> None:
+    def __init__(self, clock: IReactorTime, tick: float = 0.25, seconds: Callable[[], float] | None = None) -> None:
         self._clock = clock
         self._tick = tick
         self._buckets: dict[int, set[Timed]] = {}
         self._due: list[int] = []
         self._call: IDelayedCall | None = None
         self._scheduled = 0
-        self.seconds = clock.seconds
+        self.seconds: Callable[[], float] = seconds or clock.seconds
 
     def __repr__(self) -> str:
         watched = sum(map(len, self._buckets.values()))
@@ -100,6 +102,8 @@ class Deadlines:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        while self._due and not self._buckets[self._due[0]]:
+            del self._buckets[heapq.heappop(self._due)]
         if self._due:
             self._scheduled = self._due[0]
             delay = self._scheduled * self._tick - self.seconds()
