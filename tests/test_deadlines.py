@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -100,6 +101,33 @@ def test_what_was_forgotten_meanwhile_leaves_no_timer() -> None:
     run(clock, 1.5)
     assert len(thing.passed) == 1
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("how", ["forget", "suspend", "put off"])
+def test_one_that_passes_may_end_another_of_the_same_moment(how: str) -> None:
+    clock, deadlines, _ = made()
+
+    class Ending(Thing):
+        other: Thing
+
+        def deadline_passed(self) -> None:
+            super().deadline_passed()
+            if how == "put off":
+                deadlines.expire_in(self.other, 3)
+            else:
+                getattr(deadlines, how)(self.other)
+
+    first, second = Ending(clock), Ending(clock)
+    first.other, second.other = second, first
+    deadlines.expire_in(first, 1)
+    deadlines.expire_in(second, 1)
+    run(clock, 1.5)
+    # Which of the two goes first is not said.
+    assert sorted((len(first.passed), len(second.passed))) == [0, 1]
+    deadlines.forget(first)
+    deadlines.forget(second)
+    run(clock, 5)
+    assert sorted((len(first.passed), len(second.passed))) == [0, 1]
 
 
 def test_one_that_fails_does_not_keep_the_others(logged_errors: object) -> None:

@@ -85,6 +85,8 @@ class Connect(Exchange):
         self.status = 200
         downstream.send_established()
         downstream.flush()
+        if downstream.broken:
+            return
         if downstream.full:
             # It is the first thing said on this connection: a client without room for it is not reading at all.
             self.stop("client_stalled")

@@ -118,12 +118,15 @@ class Deadlines:
                 timed.deadline_bucket = 0
                 when = timed.deadline
                 if when <= now:
-                    timed.deadline = inf
                     passed.append(timed)
                 elif when != inf:
                     self._put(timed, when)
         self._schedule()
         for timed in passed:
+            if timed.deadline > now or timed.deadline_bucket:
+                # One before it has ended what it stands for, or put it off.
+                continue
+            timed.deadline = inf
             # One that fails must not keep the others from hearing of theirs.
             try:
                 timed.deadline_passed()

@@ -6,6 +6,7 @@ import resource
 from typing import NamedTuple
 
 _MOST = 1 << 20
+"""More than this nobody needs, and some systems allow a thousand times as many."""
 
 
 class DescriptorBudget(NamedTuple):
@@ -21,15 +22,15 @@ class DescriptorBudget(NamedTuple):
 def raise_limit() -> int:
     """Raise the soft limit to what the hard one allows; the number of descriptors that there may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = _MOST
-    if soft == resource.RLIM_INFINITY or soft >= hard:
-        return min(hard, _MOST)
+    most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        # The hard one stays: whoever lowers it cannot raise it again.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (OSError, ValueError):
         return soft
-    return hard
+    return most
 
 
 def descriptor_budget(descriptors: int) -> DescriptorBudget:

@@ -26,6 +26,8 @@ class Downstream(Protocol):
 
     client_address: str
     client_port: int
+    broken: bool
+    """Whether the client takes no more bytes; it will be said to have left."""
 
     @property
     def received(self) -> int:
@@ -50,6 +52,9 @@ class Downstream(Protocol):
 
     def send_end(self, trailers: list[FieldLine]) -> None:
         """The response is complete."""
+
+    def take_back(self) -> bool:
+        """Forget the final response's head and what followed it, if all of that is still here; whether it was."""
 
     def send_answer(self, status: int, lines: list[FieldLine], content: bytes) -> None:
         """Send a whole response of the proxy's own."""
@@ -196,10 +201,11 @@ class Exchange:
             return
         self.release()
         self.detail = error.detail
-        if self.status:
+        if self.status and not self.downstream.take_back():
             self.downstream.cut()
         else:
             self.status = error.status
+            self.response = None
             self.downstream.send_error(error)
         self.finish(error.reason)
 

@@ -11,6 +11,7 @@ from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
 from twistedproxy.opaque import relay_between
+from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.tunnel.relay import Relay
 from twistedproxy.upstream.http1 import UpstreamConnection
 from twistedproxy.upstream.pool import Ticket
@@ -225,6 +226,9 @@ class Forward(Exchange):
         self.response = head.fields
         self.downstream.send_interim(head)
         self.downstream.flush()
+        if self.downstream.broken:
+            self.client_left(CLIENT_LEFT)
+            return
         if self.downstream.full:
             # 101 is a few hundred bytes: a client that has no room for them is not reading at all.
             raise UpgradeFailed("the client does not read")

@@ -28,11 +28,14 @@ class Sender(Protocol):
     def write(self, data: bytes) -> None:
         """Say ``data``, with the next `flush`."""
 
+    def take_back(self, start: int) -> bool:
+        """Forget what was said from byte ``start`` of all on, if none of it has left; whether that was so."""
+
     def flush(self) -> None:
         """Send what has been said. Called by whoever got control from the reactor, at the end of its turn."""
 
     def finish(self) -> None:
-        """Flush for the last time: the connection may close once all is sent."""
+        """Flush for the last time: the connection may close, or be somebody else's, once all is sent."""
 
 
 def sender_for(transport: Any, drained: Callable[[], None], broken: Callable[[], None]) -> Sender:
@@ -47,6 +50,15 @@ def sender_for(transport: Any, drained: Callable[[], None], broken: Callable[[],
     if type(handle) is socket.socket:
         return SocketSender(transport, handle, drained, broken)
     return TransportSender(transport, drained)
+
+
+def _take_back(said: list[bytes], size: int) -> bool:
+    """Drop the last pieces of ``said``, of ``size`` bytes together, if it holds so much; whether it did."""
+    if sum(map(len, said)) < size:
+        return False
+    while size > 0:
+        size -= len(said.pop())
+    return True
 
 
 @implementer(IPullProducer)
@@ -72,6 +84,12 @@ class SocketSender:
     def write(self, data: bytes) -> None:
         self.sent += len(data)
         self._said.append(data)
+
+    def take_back(self, start: int) -> bool:
+        taken_back = not self.full and _take_back(self._said, self.sent - start)
+        if taken_back:
+            self.sent = start
+        return taken_back
 
     def flush(self) -> None:
         said = self._said
@@ -134,6 +152,12 @@ class TransportSender:
     def write(self, data: bytes) -> None:
         self.sent += len(data)
         self._said.append(data)
+
+    def take_back(self, start: int) -> bool:
+        taken_back = _take_back(self._said, self.sent - start)
+        if taken_back:
+            self.sent = start
+        return taken_back
 
     def flush(self) -> None:
         said = self._said

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
@@ -21,6 +20,7 @@ from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.descriptors import descriptor_budget
 from twistedproxy.downstream.factory import DownstreamFactory
+from twistedproxy.listeners import CannotListen, Listeners, address_text
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.formats import access_format
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
@@ -41,15 +41,15 @@ from twistedproxy.upstream.resolver import Resolver
 NO_LOG = "off"
 
 
-class CannotListen(Exception):
-    """An address to listen on cannot be had. The text says which, and why."""
+class CannotLog(Exception):
+    """The access log cannot be opened. The text says which file, and why."""
 
 
 class ProxyService(Service):
     """A proxy that listens, and everything it is made of.
 
-    ``operational_log`` is None when twistd was told to log elsewhere. ``load`` reads the settings again, for a reload; it raises `SettingsError`. ``access_log_path`` is where the
-    access log goes when the settings do not say.
+    ``operational_log`` is None when twistd was told to log elsewhere. ``load`` reads the settings again, for a
+    reload; it raises `SettingsError`. ``access_log_path`` is where the access log goes when the settings do not say.
     """
 
     name = "pyproxy"
@@ -73,12 +73,13 @@ class ProxyService(Service):
         self._default_access_log = str(access_log_path)
         self._pseudonym = random_pseudonym()
         self._generation = 0
-        self._ports: dict[str, Any] = {}
+        self._listeners = Listeners(reactor)
+        self._told_to_stop = False
         self._stopping = False
         self._terminal = _controlling_terminal()
         settings = loaded.settings
         budget = descriptor_budget(descriptors)
-        deadlines = Deadlines(reactor)
+        deadlines = Deadlines(reactor, seconds=time.monotonic)
         self._own_addresses = OwnAddresses(deadlines.seconds)
         self._resolver = _resolver(reactor, settings, deadlines)
         self._connector = Connector(reactor, attempt_delay=settings.upstream.attempt_delay, deadlines=deadlines)
@@ -98,7 +99,7 @@ class ProxyService(Service):
         self.factory = DownstreamFactory(self.plane, budget.clients)
 
     def __repr__(self) -> str:
-        return f"<ProxyService listening={list(self._ports)} {self.factory!r} {self.plane!r}>"
+        return f"<ProxyService {self._listeners!r} {self.factory!r} {self.plane!r}>"
 
     def setServiceParent(self, parent: Any) -> None:
         if self._operational_log is not None:
@@ -113,44 +114,12 @@ class ProxyService(Service):
 
         Called before a daemon forks, so that the one who started it sees what is wrong.
         """
-        self._ports = self._open(self.plane.snapshot.settings.downstream.listen, {})
+        self._listeners.open(self.plane.snapshot.settings.downstream.listen, self.factory)
         self._use(self.plane.snapshot.settings)
-
-    def _open(self, descriptions: Iterable[str], standing: dict[str, Any]) -> dict[str, Any]:
-        """The ports of ``descriptions``: those ``standing`` that they name, and new ones for the others."""
-        ports: dict[str, Any] = {}
-        try:
-            for description in descriptions:
-                if description in ports:
-                    continue
-                port = standing.get(description)
-                ports[description] = port if port is not None else self._listen_on(description)
-        except CannotListen:
-            for description, port in ports.items():
-                if description not in standing:
-                    port.stopListening()
-            raise
-        return ports
-
-    def _listen_on(self, description: str) -> Any:
-        opened: list[Any] = []
-        try:
-            serverFromString(self._reactor, description).listen(self.factory).addBoth(opened.append)
-        except Exception as fault:
-            raise CannotListen(f"cannot listen on {description}: {fault}") from fault
-        if not opened:
-            raise CannotListen(f"cannot listen on {description}: endpoints that take time to open are not supported")
-        port = opened[0]
-        if isinstance(port, Failure):
-            error = port.value
-            cause = error.socketError if isinstance(error, CannotListenError) else error
-            reason = getattr(cause, "strerror", None) or cause
-            raise CannotListen(f"cannot listen on {description}: {reason}")
-        return port
 
     def addresses(self) -> list[Any]:
         """The addresses that it listens on, one `IAddress` a listener."""
-        return [port.getHost() for port in self._ports.values()]
+        return self._listeners.addresses()
 
     # ------------------------------------------------------------ settings
 
@@ -175,7 +144,7 @@ class ProxyService(Service):
         if self._operational_log is not None:
             self._operational_log.level = settings.log.level
         self._connector.attempt_delay = settings.upstream.attempt_delay
-        self.factory.accept_on(list(self._ports.values()))
+        self.factory.accept_on(self._listeners.ports)
 
     def reload(self) -> bool:
         """Read the settings again and go by them; True when that was possible. Otherwise nothing has changed."""
@@ -188,58 +157,61 @@ class ProxyService(Service):
             return False
         old = self.plane.snapshot.settings
         try:
-            ports = self._open(settings.downstream.listen, self._ports)
+            self._listeners.open(settings.downstream.listen, self.factory)
         except CannotListen as error:
+            self.factory.accept_on(self._listeners.ports)
             self._log.error("{error}", error=error)
             self._log.error("the settings were not reloaded: the old ones stay in force")
             return False
-        gone = [port for description, port in self._ports.items() if description not in ports]
-        self._ports = ports
         if settings.resolver != old.resolver:
             replaced = self._resolver
             self._resolver = _resolver(self._reactor, settings, self.plane.deadlines)
             self.plane.dialer.resolver = self._resolver
             replaced.close()
         self._use(settings)
-        self._open_access_log(settings)
-        for port in gone:
-            maybeDeferred(port.stopListening).addErrback(self._port_not_closed)
+        try:
+            self.open_access_log()
+        except CannotLog as error:
+            self._log.error("{error}: the old one stays in use", error=error)
+        self._listeners.close_gone()
         self._log.info("the settings have been reloaded")
         self._tell(settings)
         return True
 
-    def _port_not_closed(self, failure: Failure) -> None:
-        self._log.failure("a listener could not be closed", failure)
-
     def _tell(self, settings: Settings) -> None:
         """Say where it listens, and what is unwise."""
         for address in self.addresses():
-            self._log.info("listening on {address}", address=_address_text(address))
+            self._log.info("listening on {address}", address=address_text(address))
         for warning in warnings(settings):
             self._log.warn("{warning}", warning=warning)
 
     # ------------------------------------------------------------ logs
 
-    def _open_access_log(self, settings: Settings) -> None:
-        path = settings.log.access or self._default_access_log
+    def open_access_log(self) -> None:
+        """Open the access log that the settings in force name, or go on with it in their format.
+
+        Raises `CannotLog`. Called before a daemon forks, as `listen` is. When it fails, the old log stays in use.
+        """
+        settings = self.plane.snapshot.settings.log
+        path = settings.access or self._default_access_log
         old = self.plane.access_log
-        if path != self._access_log_path:
-            if path == NO_LOG:
-                new: AccessLog | NoAccessLog = NoAccessLog()
-            else:
-                file = self._standard_output if path == STANDARD_OUTPUT else LogFile(path, self._reactor)
-                try:
-                    file.open()
-                except OSError as error:
-                    self._log.error("the access log {path} cannot be opened: {error}", path=path, error=error)
-                    return
-                new = AccessLog(access_format(settings.log.format), file)
-            self.plane.access_log = new
-            if self._access_log_path != STANDARD_OUTPUT:
-                old.close()
-            self._access_log_path = path
-        elif isinstance(old, AccessLog):
-            old.format = access_format(settings.log.format)
+        if path == self._access_log_path:
+            if isinstance(old, AccessLog):
+                old.format = access_format(settings.format)
+            return
+        if path == NO_LOG:
+            new: AccessLog | NoAccessLog = NoAccessLog()
+        else:
+            file = self._standard_output if path == STANDARD_OUTPUT else LogFile(path, self._reactor)
+            try:
+                file.open()
+            except OSError as error:
+                raise CannotLog(f"the access log {path} cannot be opened: {error.strerror}") from error
+            new = AccessLog(access_format(settings.format), file)
+        self.plane.access_log = new
+        if self._access_log_path != STANDARD_OUTPUT:
+            old.close()
+        self._access_log_path = path
 
     def reopen_logs(self) -> None:
         """Go on in new log files, since the old ones have been moved away."""
@@ -252,12 +224,11 @@ class ProxyService(Service):
 
     def startService(self) -> None:
         super().startService()
-        settings = self.plane.snapshot.settings
-        self._open_access_log(settings)
-        self._tell(settings)
-        self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs})
-        # After the reactor has installed its own.
-        ends = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
+        self._listeners.own_locks()
+        self._tell(self.plane.snapshot.settings)
+        ends: dict[int, Callable[[], object]] = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
+        self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs, **ends})
+        # When it starts, the reactor installs some of its own.
         self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
 
     def _on_signals(self, calls: Mapping[int, Callable[[], object]]) -> None:
@@ -279,15 +250,16 @@ class ProxyService(Service):
         if self._stopping:
             self._log.warn("stopping now, as asked for a second time")
             self.factory.stop(STOPPED)
-        else:
+        elif not self._told_to_stop:
+            # The reactor takes a turn to get to `stopService`, and cannot be told twice.
+            self._told_to_stop = True
             self._reactor.stop()
 
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let what is under way finish up to the deadline, then stop."""
         super().stopService()
         self._stopping = True
-        ports = [maybeDeferred(port.stopListening) for port in self._ports.values()]
-        self._ports = {}
+        closed = self._listeners.close()
         timeout = self.plane.snapshot.settings.service.drain_timeout
         drained = self.factory.drain()
         if not drained.called:
@@ -298,7 +270,9 @@ class ProxyService(Service):
             )
             deadline = self._reactor.callLater(timeout, self._drained_too_long)
             drained.addBoth(_cancel, deadline)
-        return gatherResults([drained, *ports], consumeErrors=True).addBoth(self._close)
+        over = gatherResults([drained, closed], consumeErrors=True)
+        # The last connection tells that it is gone before its exchange has been recorded.
+        return over.addBoth(lambda result: deferLater(self._reactor, 0, self._close, result))
 
     def _drained_too_long(self) -> None:
         self._log.warn("{count} connections did not end in time", count=self.factory.connections)
@@ -332,15 +306,6 @@ def _cancel(result: object, call: Any) -> object:
     if call.active():
         call.cancel()
     return result
-
-
-def _address_text(address: Any) -> str:
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
-    name = getattr(address, "name", None)
-    return os.fsdecode(name) if name else str(address)
 
 
 def _controlling_terminal() -> bool:

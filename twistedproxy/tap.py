@@ -11,14 +11,16 @@ from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
 from twistedproxy.descriptors import raise_limit
+from twistedproxy.listeners import CannotListen
 from twistedproxy.places import settings_file, state_directory
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import operational_log
-from twistedproxy.service import CannotListen, ProxyService
+from twistedproxy.service import CannotLog, ProxyService
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load, load_file
 from twistedproxy.settings.problems import SettingsError
+from twistedproxy.settings.spelling import toml_value
 
 
 class Options(TwistedOptions):
@@ -49,8 +51,8 @@ class Options(TwistedOptions):
         self.loaded: Loaded
 
     def opt_listen(self, endpoint: str) -> None:
-        """Listen on this endpoint, in Twisted's notation, instead of those in the settings: tcp:8080:interface=::1,
-        unix:/run/pyproxy.sock, ... Can be given more than once."""
+        """Listen on this endpoint, in Twisted's notation, instead of those in the settings:
+        tcp:8080:interface=127.0.0.1, unix:/run/pyproxy.sock, ... Can be given more than once."""
         self._listen.append(endpoint)
 
     def opt_set(self, assignment: str) -> None:
@@ -62,12 +64,8 @@ class Options(TwistedOptions):
 
     def postOptions(self) -> None:
         if self._listen:
-            listen = ", ".join(f"'''{endpoint}'''" for endpoint in self._listen)
-            self.overrides.append(("downstream.listen", f"[{listen}]"))
-        if self["config"] is None:
-            found = settings_file(os.environ, os.geteuid() == 0)
-            self["config"] = found and str(found)
-        else:
+            self.overrides.append(("downstream.listen", toml_value(self._listen)))
+        if self["config"] is not None:
             # A daemon changes its directory, and reads the file again on a reload.
             self["config"] = os.path.abspath(self["config"])
         try:
@@ -86,6 +84,10 @@ class Options(TwistedOptions):
 
     def load(self) -> Loaded:
         """Read the settings; `SettingsError` when they cannot be used."""
+        if self["config"] is None:
+            # Whoever writes the first file for a proxy that runs expects a reload to find it.
+            found = settings_file(os.environ, os.geteuid() == 0)
+            self["config"] = found and str(found)
         if self["config"] is None:
             return load("", "default", self.overrides)
         return load_file(self["config"], self.overrides)
@@ -124,6 +126,7 @@ def makeService(options: Options) -> IService:
     )
     try:
         service.listen()
-    except CannotListen as error:
+        service.open_access_log()
+    except (CannotListen, CannotLog) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service

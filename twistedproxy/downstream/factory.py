@@ -1,7 +1,8 @@
 """The factory of client connections: how many there may be, and how they come to an end.
 
 Accepting pauses when there are as many connections as there may be, and goes on when one has ended. A client waits in
-the kernel's queue meanwhile, instead of being accepted and thrown out.
+the kernel's queue meanwhile, instead of being accepted and thrown out. No more are accepted in one turn than there is
+room for: the first one too many could be the one without a descriptor for its second half.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.downstream.http1 import DownstreamConnection
@@ -19,7 +21,11 @@ from twistedproxy.downstream.http1 import DownstreamConnection
 LOCAL_CLIENT = "127.0.0.1"
 """Who a client of a Unix socket is: somebody on this machine."""
 
+QUIET = 10.0
+"""Seconds after a warning that accepting pauses in which there is no second one: at the limit it pauses all the time."""
 
+
+@implementer(IProtocolNegotiationFactory)
 class DownstreamFactory(ServerFactory):
     """Makes and counts the client connections of all listeners.
 
@@ -37,6 +43,7 @@ class DownstreamFactory(ServerFactory):
         self._by_client: dict[str, int] = {}
         self._ports: list[Any] = []
         self._accepting = True
+        self._warned_at = -QUIET
         self._emptied: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
@@ -46,6 +53,10 @@ class DownstreamFactory(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> DownstreamConnection:
         host = getattr(addr, "host", LOCAL_CLIENT)
         return DownstreamConnection(self, self._plane, host.partition("%")[0], getattr(addr, "port", 0))
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken behind a TLS listener (RFC 7301); without this Twisted breaks off when a client asks."""
+        return [b"http/1.1", b"http/1.0"]
 
     @property
     def connections(self) -> int:
@@ -57,11 +68,35 @@ class DownstreamFactory(ServerFactory):
         wanted = self._plane.snapshot.settings.downstream.max_connections
         return min(wanted, self._descriptor_limit) if wanted else self._descriptor_limit
 
+    @property
+    def _room(self) -> int:
+        """How many more connections there may be; negative when a reload has allowed fewer than there are."""
+        return self._max_connections - len(self._connections)
+
     def accept_on(self, ports: list[Any]) -> None:
         """The listening ports whose accepting pauses when there are too many connections."""
+        for port in ports:
+            if port not in self._ports:
+                self._accept_within_room(port)
         self._ports = ports
-        self._accepting = True
-        self._admit()
+        self._accepting = self._room > 0
+        self._open_ports()
+
+    def _accept_within_room(self, port: Any) -> None:
+        """Let one turn of ``port`` accept no more connections than there is room for.
+
+        Twisted's ports accept up to ``numberAccepts`` connections in a turn, also when they were told in the middle
+        of it to rest.
+        """
+        accept = port.doRead
+
+        def accept_some() -> None:
+            room = self._room
+            if room > 0:
+                port.numberAccepts = min(port.numberAccepts, room)
+                accept()
+
+        port.doRead = accept_some
 
     def connection_made(self, connection: DownstreamConnection) -> bool:
         """Count a connection. False when its client has too many."""
@@ -69,8 +104,8 @@ class DownstreamFactory(ServerFactory):
         count = self._by_client.get(client, 0) + 1
         self._by_client[client] = count
         self._connections.add(connection)
-        if self._accepting and len(self._connections) >= self._max_connections:
-            self._admit()
+        if self._accepting and self._room <= 0:
+            self._pause()
         return count <= self._plane.snapshot.settings.downstream.max_connections_per_client
 
     def connection_lost(self, connection: DownstreamConnection) -> None:
@@ -82,26 +117,29 @@ class DownstreamFactory(ServerFactory):
             self._by_client[client] = count
         else:
             del self._by_client[client]
-        if not self._accepting:
-            self._admit()
+        if not self._accepting and self._room > 0:
+            self._accepting = True
+            self._open_ports()
         if not self._connections and self._emptied:
             emptied, self._emptied = self._emptied, []
             for waiting in emptied:
                 waiting.callback(None)
 
-    def _admit(self) -> None:
-        """Accept, or leave clients in the kernel's queue, as there is room."""
-        accepting = len(self._connections) < self._max_connections
-        if accepting == self._accepting:
-            return
-        self._accepting = accepting
-        if not accepting:
+    def _pause(self) -> None:
+        """Leave clients in the kernel's queue until there is room."""
+        self._accepting = False
+        self._open_ports()
+        now = self._plane.deadlines.seconds()
+        if now >= self._warned_at + QUIET:
+            self._warned_at = now
             self._log.warn(
                 "accepting pauses: {count} client connections are open, as many as there may be",
                 count=len(self._connections),
             )
+
+    def _open_ports(self) -> None:
         for port in self._ports:
-            if accepting:
+            if self._accepting:
                 port.startReading()
             else:
                 port.stopReading()
@@ -109,6 +147,8 @@ class DownstreamFactory(ServerFactory):
     def drain(self) -> Deferred[None]:
         """Let every connection end when nothing is under way on it. Fires when the last one has ended."""
         self.draining = True
+        # They are being closed, and must not be told to read again when there is room.
+        self._ports = []
         for connection in list(self._connections):
             connection.drain()
         if not self._connections:

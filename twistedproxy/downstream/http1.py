@@ -66,6 +66,7 @@ class DownstreamConnection(Protocol):
         self.client_port = port
         self.deadline = 0.0
         self.deadline_bucket = 0
+        self.broken = False
         self._factory = factory
         self._plane = plane
         self._deadlines = plane.deadlines
@@ -81,6 +82,8 @@ class DownstreamConnection(Protocol):
         self._paused = False
         self._held_back = False
         self._response_length = 0
+        # Where the response under way began, in bytes of what was said to the client.
+        self._response_start = 0
         # After the response under way there is none.
         self._last = False
         self._half_closed = False
@@ -116,13 +119,13 @@ class DownstreamConnection(Protocol):
         self._reader.receive(data)
         if self._exchange is None or self._receiving:
             self._advance()
-        elif self._reader.buffered > MAX_WAITING and not self._paused:
-            self._held_back = True
-            self._pause()
+        elif self._reader.buffered > MAX_WAITING:
+            self._hold_back()
 
     def _advance(self) -> None:
         """Act on what the reader holds, as far as the exchange under way lets us."""
         self._advancing = True
+        starved = False
         reader = self._reader
         exchange = self._exchange
         try:
@@ -133,6 +136,7 @@ class DownstreamConnection(Protocol):
                     break
                 event = reader.next_event()
                 if event is None:
+                    starved = True
                     break
                 if type(event) is bytes:
                     if exchange is not None:
@@ -156,7 +160,14 @@ class DownstreamConnection(Protocol):
             self._advancing = False
         if exchange is not None:
             exchange.request_turn_ended()
-        if not self._gone:
+        if not (self._gone or self._detached):
+            if not starved:
+                if reader.buffered > MAX_WAITING:
+                    self._hold_back()
+            elif self._half_closed and (self._exchange is None or self._receiving):
+                self._input_ended()
+            else:
+                self._let_go_on()
             self._sender.flush()
             self._rest()
 
@@ -205,6 +216,18 @@ class DownstreamConnection(Protocol):
             self._resume()
             if self._receiving:
                 self._deadlines.expire_in(self, self._settings.body_timeout)
+
+    def _hold_back(self) -> None:
+        """Read no more before the reader has used up what it holds: the client asks faster than it gets answers."""
+        if not (self._held_back or self._lingering):
+            self._held_back = True
+            self._pause()
+
+    def _let_go_on(self) -> None:
+        """The end of `_hold_back`."""
+        if self._held_back:
+            self._held_back = False
+            self._resume()
 
     def _pause(self) -> None:
         if not self._paused and not self._gone:
@@ -256,6 +279,7 @@ class DownstreamConnection(Protocol):
             length = UNTIL_CLOSE
             self._last = True
         self._response_length = length
+        self._response_start = self._sender.sent
         self._send_head(head, request.minor, close=self._last)
 
     def _send_head(self, head: ResponseHead, minor: int, *, close: bool) -> None:
@@ -272,6 +296,9 @@ class DownstreamConnection(Protocol):
     def send_end(self, trailers: list[FieldLine]) -> None:
         if self._response_length == CHUNKED:
             self._sender.write(last_chunk_bytes(trailers))
+
+    def take_back(self) -> bool:
+        return self._sender.take_back(self._response_start)
 
     def send_answer(self, status: int, lines: list[FieldLine], content: bytes) -> None:
         request = self._request
@@ -312,6 +339,7 @@ class DownstreamConnection(Protocol):
     def detach(self) -> tuple[Any, bytes]:
         transport = self._transport
         self._detached = True
+        self._sender.finish()
         self._deadlines.forget(self)
         self._resume()
         return transport, self._reader.take_rest()
@@ -323,16 +351,19 @@ class DownstreamConnection(Protocol):
             self._leave()
             return
         self._sender.flush()
-        if self._last or self._half_closed:
+        if self._last:
             self._linger()
             return
-        if self._held_back or self._paused:
-            self._held_back = False
+        if not self._held_back:
             self._resume()
         if self._advancing:
             return
         if self._reader.between_messages and not self._receiving:
-            self._rest()
+            self._let_go_on()
+            if self._half_closed:
+                self._linger()
+            else:
+                self._rest()
         else:
             self._advance()
 
@@ -366,18 +397,25 @@ class DownstreamConnection(Protocol):
     def _broken(self) -> None:
         """The client takes no more bytes: it has reset the connection."""
         if not self._gone:
+            self.broken = True
             self._transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         """The client's FIN: it sends no more, and perhaps it still reads."""
         self._half_closed = True
-        exchange = self._exchange
-        if self._lingering or (exchange is None and self._reader.between_messages):
+        if self._lingering:
             self._transport.loseConnection()
-        elif exchange is None or self._receiving:
-            self._refuse(RequestCut("the connection was closed before the request was complete"))
+        elif self._receiving or (self._exchange is None and not self._sender.full):
+            self._input_ended()
         elif not self._sender.full:
             self._rest()
+
+    def _input_ended(self) -> None:
+        """All the requests that came before the client's FIN are read, but for one that it may have cut short."""
+        if self._exchange is None and self._reader.between_messages:
+            self._linger()
+        else:
+            self._refuse(RequestCut("the connection was closed before the request was complete"))
 
     def writeConnectionLost(self) -> None:
         """Our own FIN is out; `_linger` asked for it."""
@@ -390,10 +428,10 @@ class DownstreamConnection(Protocol):
             return
         self._sender.finish()
         self._deadlines.expire_in(self, LINGER)
+        self._resume()
         if self._half_closed or not isinstance(self._sender, SocketSender):
             self._transport.loseConnection()
         else:
-            self._resume()
             self._transport.loseWriteConnection()
 
     def deadline_passed(self) -> None:
@@ -425,8 +463,9 @@ class DownstreamConnection(Protocol):
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
-        self._last = True
-        if self._exchange is None and self._reader.between_messages and not self._lingering:
+        if self._exchange is not None:
+            self._last = True
+        elif self._reader.between_messages and not self._lingering:
             self._linger()
 
     def stop(self, reason: str) -> None:

@@ -6,7 +6,7 @@ ours are put in.
 
 from __future__ import annotations
 
-from twistedproxy.http.grammar import is_token, list_members, list_tokens
+from twistedproxy.http.grammar import is_length, is_protocol, list_members, list_tokens
 from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, Fields, RequestHead, ResponseHead
 
 # Fields that mean something on one connection only, and those whose value this proxy writes itself.
@@ -22,7 +22,6 @@ _REQUEST_DROPPED = frozenset(
         b"content-length",
         b"expect",
         b"proxy-authorization",
-        b"max-forwards",
     )
 )
 _RESPONSE_DROPPED = frozenset(
@@ -52,7 +51,13 @@ _UNSAFE_TRAILERS = frozenset(
         b"date",
         b"expect",
         b"expires",
+        b"forwarded",
         b"host",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
         b"keep-alive",
         b"location",
         b"max-forwards",
@@ -76,6 +81,12 @@ _UNSAFE_TRAILERS = frozenset(
 # A connection option must not name these away: without them the message would mean something else, or hide its way.
 _NOT_NOMINABLE = frozenset((b"host", b"via", b"content-length", b"date", b"close", b"content-type"))
 
+# Options that say nothing about what else to take out.
+_REQUEST_SETTLED = _REQUEST_DROPPED | _NOT_NOMINABLE
+_RESPONSE_SETTLED = _RESPONSE_DROPPED | _NOT_NOMINABLE
+
+_MOST_HOPS = 10**9
+
 _MINOR = (b"1.0", b"1.1")
 
 
@@ -91,7 +102,7 @@ def upgrade_offered(head: RequestHead) -> tuple[bytes, ...]:
     return tuple(
         protocol
         for protocol in list_members(values)
-        if not protocol.lower().startswith(b"h2c") and is_token(protocol.replace(b"/", b"", 1))
+        if is_protocol(protocol) and not protocol.lower().startswith(b"h2c")
     )
 
 
@@ -104,32 +115,31 @@ def forwarded_request_lines(
     ``upgrade`` the protocols to offer, from `upgrade_offered`.
     """
     fields = head.fields
+    index = fields.index
     dropped = _REQUEST_DROPPED
-    if head.options:
+    if not head.options <= _REQUEST_SETTLED:
         dropped = dropped | (head.options - _NOT_NOMINABLE)
-    lines: list[FieldLine] = []
-    if b"host" not in fields:
-        lines.append((b"Host", host))
-    for line in fields.lines:
-        name = line[0].lower()
-        if name in dropped:
-            continue
-        if name == b"host":
-            line = (line[0], host)
-        lines.append(line)
+    hops = max_forwards(head) if b"max-forwards" in index else None
+    if hops is not None:
+        dropped = dropped | {b"max-forwards"}
+    lines = [line for line in fields.lines if line[0].lower() not in dropped]
+    if b"host" not in index:
+        lines.insert(0, (b"Host", host))
+    elif index[b"host"] != host:
+        lines = [(line[0], host) if line[0].lower() == b"host" else line for line in lines]
     if head.length > 0:
         lines.append((b"Content-Length", b"%d" % head.length))
     elif head.length == CHUNKED:
         lines.append((b"Transfer-Encoding", b"chunked"))
-    elif b"content-length" in fields:
+    elif b"content-length" in index:
         # An explicit zero says more than silence: servers ask for it on POST.
         lines.append((b"Content-Length", b"0"))
     if head.expects_continue:
         lines.append((b"Expect", b"100-continue"))
-    if b"max-forwards" in fields:
-        lines.append((b"Max-Forwards", _decremented(head)))
+    if hops is not None:
+        lines.append((b"Max-Forwards", b"%d" % (hops - 1)))
     ours: list[bytes] = []
-    if b"te" in fields and b"trailers" in list_tokens(fields.values(b"te")):
+    if b"te" in index and b"trailers" in list_tokens(fields.values(b"te")):
         lines.append((b"TE", b"trailers"))
         ours.append(b"TE")
     if upgrade:
@@ -142,17 +152,18 @@ def forwarded_request_lines(
 
 
 def max_forwards(head: RequestHead) -> int | None:
-    """The Max-Forwards of a TRACE or OPTIONS; None when there is none to obey (RFC 9110 section 7.6.2)."""
+    """The Max-Forwards of a TRACE or OPTIONS; None when there is none to obey (RFC 9110 section 7.6.2).
+
+    A request with 0 is answered, not forwarded.
+    """
     if head.method not in (b"TRACE", b"OPTIONS"):
         return None
     value = head.fields.first(b"max-forwards")
-    # More than nine digits are more hops than there are; the number is not even converted.
-    return int(value) if value.isdigit() and len(value) < 10 else None
-
-
-def _decremented(head: RequestHead) -> bytes:
-    hops = max_forwards(head)
-    return head.fields.first(b"max-forwards") if hops is None else b"%d" % (hops - 1)
+    if not value.isdigit():
+        return None
+    digits = value.lstrip(b"0")
+    # No more hops than there can be, so that a number of any length is cheap to read and does count down.
+    return int(digits or b"0") if len(digits) < len(str(_MOST_HOPS)) else _MOST_HOPS
 
 
 def forwarded_response_lines(
@@ -164,8 +175,9 @@ def forwarded_response_lines(
     client ends with this response. The framing is ours: see `forwarded_framing`.
     """
     fields = head.fields
+    index = fields.index
     dropped = _RESPONSE_DROPPED
-    if head.options:
+    if not head.options <= _RESPONSE_SETTLED:
         dropped = dropped | (head.options - _NOT_NOMINABLE)
     lines = [line for line in fields.lines if line[0].lower() not in dropped]
     status = head.status
@@ -175,22 +187,22 @@ def forwarded_response_lines(
     elif length < 0:
         if client_minor:
             lines.append((b"Transfer-Encoding", b"chunked"))
-    elif status >= 200 and status != 204 and b"content-length" in fields:
+    elif status >= 200 and status != 204 and b"content-length" in index:
         # HEAD and 304: what a GET would have had; else a true zero. A value off its grammar is dropped.
         values = set(list_members(fields.values(b"content-length")))
         value = values.pop() if len(values) == 1 else b""
-        if value.isdigit() and len(value) <= 19:
+        if is_length(value):
             lines.append((b"Content-Length", b"%d" % int(value)))
     if status == 101:
         lines.append((b"Upgrade", b", ".join(list_members(fields.values(b"upgrade")))))
         lines.append((b"Connection", b"Upgrade"))
-    elif status == 426 and b"upgrade" in fields:
+    elif status == 426 and b"upgrade" in index:
         # RFC 9110 section 15.5.22: a 426 must say what to upgrade to.
         lines.append((b"Upgrade", b", ".join(list_members(fields.values(b"upgrade")))))
         lines.append((b"Connection", b"Upgrade, close" if close else b"Upgrade"))
     elif close and status >= 200:
         lines.append((b"Connection", b"close"))
-    if b"date" not in fields and status >= 200:
+    if b"date" not in index and status >= 200:
         lines.append((b"Date", date))
     lines.append((b"Via", _MINOR[head.minor] + b" " + via))
     return lines

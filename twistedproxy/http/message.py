@@ -15,20 +15,23 @@ FieldLine = tuple[bytes, bytes]
 
 
 class Fields:
-    """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3)."""
+    """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3).
 
-    __slots__ = ("_values", "lines")
+    ``index`` has, by name in lower case, the value; or the values when there are several. It is there for those who ask
+    often, and nobody changes it.
+    """
+
+    __slots__ = ("index", "lines")
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
         self.lines: list[FieldLine] = list(lines)
-        self._values: dict[bytes, tuple[bytes, ...]] = {}
-        values = self._values
+        # Most names come once, and a tuple for each would cost as much as the rest of this.
+        index: dict[bytes, bytes | tuple[bytes, ...]] = {}
         for name, value in self.lines:
-            name = name.lower()
-            if name in values:
-                values[name] += (value,)
-            else:
-                values[name] = (value,)
+            index[name.lower()] = value
+        if len(index) != len(self.lines):
+            _collect_repeated(index, self.lines)
+        self.index = index
 
     def __repr__(self) -> str:
         return f"Fields({self.lines!r})"
@@ -39,16 +42,27 @@ class Fields:
     __hash__ = None  # type: ignore[assignment]  # equal by content, which can be large: not a key
 
     def __contains__(self, name: bytes) -> bool:
-        return name in self._values
+        return name in self.index
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of all lines called ``name`` (in lower case), in order; empty when there is none."""
-        return self._values.get(name, ())
+        found = self.index.get(name)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, bytes) else found
 
     def first(self, name: bytes) -> bytes:
         """The value of the first line called ``name`` (in lower case), or nothing."""
-        values = self._values.get(name)
-        return values[0] if values else b""
+        found = self.index.get(name, b"")
+        return found if isinstance(found, bytes) else found[0]
+
+
+def _collect_repeated(index: dict[bytes, bytes | tuple[bytes, ...]], lines: list[FieldLine]) -> None:
+    """Give the names that come more than once all of their values, in time linear in the lines."""
+    collected: dict[bytes, list[bytes]] = {}
+    for name, value in lines:
+        collected.setdefault(name.lower(), []).append(value)
+    index.update((name, tuple(values)) for name, values in collected.items() if len(values) > 1)
 
 
 NO_OPTIONS: frozenset[bytes] = frozenset()

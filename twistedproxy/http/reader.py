@@ -3,19 +3,22 @@
 Theory of operation. The owner of a connection gives the bytes it got to `receive` and asks `next_event` until that
 says None, "more bytes are needed". A message is: its head, any number of ``bytes`` (content, already without its
 transfer coding), and `End`. After the `End` of a request the next call reads the next request; whoever does not
-want it yet does not ask. How the bytes were split changes where content is cut into pieces, and nothing else.
+want it yet does not ask. How the bytes were split changes where content is cut into pieces, and nothing else: not
+even which of two errors is met.
 
     state           on                      then
     HEAD            a whole head            SIZED, CHUNK_LINE or REST, by the framing
     SIZED           content                 END when all of it came
     CHUNK_LINE      a chunk's first line    CHUNK_DATA, or TRAILERS for the last chunk
     CHUNK_DATA      content and its CR LF   CHUNK_LINE
-    TRAILERS        the empty line          END
-    REST            content                 END when the connection closes
+    TRAILERS        the empty line          HEAD, with the `End`
+    REST            content                 HEAD when the connection closes
     END             (gives the `End`)       HEAD
+    FAILED          (raises again)
 
 Bytes are kept only until an event can be made of them: at most one head, one chunk line or one trailer section, each
-with its limit. Whatever is wrong is raised as soon as it can be known, and a reader that has raised is not asked again.
+with its limit. They are looked at once, however they come, so that the cost is linear. A reader that has raised an
+error raises it again: where the next message would begin is not known.
 """
 
 from __future__ import annotations
@@ -31,14 +34,16 @@ from twistedproxy.errors import (
     ResponseCut,
     ResponseError,
     ResponseHeadTooLarge,
+    TargetTooLong,
 )
-from twistedproxy.http.grammar import CHUNK_LINE, FORBIDDEN_IN_HEAD, REQUEST_LINE, STATUS_LINE, is_token
+from twistedproxy.http.grammar import CHUNK_LINE, CHUNK_LINE_START, FORBIDDEN_IN_HEAD, forbidden_octet, is_token
 from twistedproxy.http.head import (
     HeadLimits,
-    diagnose_request_line,
     parse_request_head,
     parse_response_head,
     parse_trailers,
+    read_request_line,
+    read_status_line,
 )
 from twistedproxy.http.message import CHUNKED, END, UNTIL_CLOSE, End, RequestHead, ResponseHead
 
@@ -53,6 +58,8 @@ MAX_CHUNK_EXTENSIONS = 64 * 1024
 MAX_LEADING_LINES = 8
 """Empty lines before a request line (RFC 9112 section 2.2)."""
 
+_CR = 13
+
 
 class _State(Enum):
     HEAD = auto()
@@ -62,16 +69,30 @@ class _State(Enum):
     TRAILERS = auto()
     REST = auto()
     END = auto()
+    FAILED = auto()
 
 
 # The members as plain globals: looked up several times for every event.
-_HEAD, _SIZED, _CHUNK_LINE, _CHUNK_DATA, _TRAILERS, _REST, _END = _State
+_HEAD, _SIZED, _CHUNK_LINE, _CHUNK_DATA, _TRAILERS, _REST, _END, _FAILED = _State
 
 
 class _MessageReader:
     """What requests and responses have in common: the buffer, and the content."""
 
-    __slots__ = ("_buffer", "_end", "_extensions", "_limits", "_remaining", "_scanned", "_state", "consumed")
+    # `_start` is how much of the buffer is used up, and `_scanned` how much of what follows that was found to be
+    # without forbidden octets.
+    __slots__ = (
+        "_buffer",
+        "_extensions",
+        "_failure",
+        "_limits",
+        "_line_checked",
+        "_remaining",
+        "_scanned",
+        "_start",
+        "_state",
+        "consumed",
+    )
 
     _is_request: bool
     _error: type[ProxyError]
@@ -82,21 +103,23 @@ class _MessageReader:
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
         self._buffer: bytes | bytearray = b""
-        self._state = _HEAD
+        self._start = 0
         self._scanned = 0
+        self._state = _HEAD
+        self._line_checked = False
         self._remaining = 0
         self._extensions = 0
-        self._end = END
+        self._failure: ProxyError | None = None
         self.consumed = 0
         """Bytes that events have been made of so far."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._state.name} buffered={len(self._buffer)}>"
+        return f"<{type(self).__name__} {self._state.name} buffered={self.buffered}>"
 
     @property
     def buffered(self) -> int:
         """How many bytes wait for the rest of their event."""
-        return len(self._buffer)
+        return len(self._buffer) - self._start
 
     @property
     def between_messages(self) -> bool:
@@ -113,34 +136,45 @@ class _MessageReader:
         buffer = self._buffer
         if not buffer:
             self._buffer = data
-        elif type(buffer) is bytearray:
-            buffer += data
-        else:
-            # A bytearray grows in place: a head that comes byte by byte costs no more than one that comes at once.
-            self._buffer = bytearray(buffer)
-            self._buffer += data
+            return
+        # A bytearray grows in place, and forgets its beginning in place: a head that comes byte by byte costs no more
+        # than one that comes at once.
+        start = self._start
+        if not isinstance(buffer, bytearray):
+            self._buffer = buffer = bytearray(buffer[start:])
+        elif start:
+            del buffer[:start]
+        self._start = 0
+        buffer += data
 
     def take_rest(self) -> bytes:
         """Give back the bytes that no event was made of: the connection has become something else than HTTP."""
-        rest = bytes(self._buffer)
+        rest = bytes(self._buffer[self._start :])
         self._buffer = b""
+        self._start = self._scanned = 0
         return rest
 
     def next_event(self) -> Event | None:
         """The next event, or None when it needs more bytes. Raises `ProxyError` when the bytes are not valid."""
         state = self._state
-        if state is _HEAD:
-            return self._next_head()
-        if state is _END:
-            self._state = _HEAD
-            end = self._end
-            self._end = END
-            return end
-        if state is _SIZED:
-            return self._next_sized()
-        if state is _REST:
-            return self._take(len(self._buffer)) if self._buffer else None
-        return self._next_chunked()
+        try:
+            if state is _HEAD:
+                return self._next_head() if self._buffer else None
+            if state is _END:
+                self._state = _HEAD
+                return END
+            if state is _SIZED:
+                return self._next_sized()
+            if state is _REST:
+                return self._take(len(self._buffer) - self._start) if self._buffer else None
+            if state is _FAILED:
+                assert self._failure is not None
+                raise self._failure
+            return self._next_chunked()
+        except ProxyError as error:
+            self._state = _FAILED
+            self._failure = error
+            raise
 
     def receive_close(self) -> End | None:
         """Take the news that the peer will send no more.
@@ -148,7 +182,9 @@ class _MessageReader:
         Returns the `End` when that ends the message (`UNTIL_CLOSE`), None when no message was under way, and raises
         when it cuts one short.
         """
-        if self._state is _REST and not self._buffer:
+        if self._failure is not None:
+            raise self._failure
+        if self._state is _END or (self._state is _REST and not self._buffer):
             self._state = _HEAD
             return END
         if self.between_messages:
@@ -157,6 +193,12 @@ class _MessageReader:
 
     def _next_head(self) -> Event | None:
         raise AssertionError("the reader of a kind of message reads its head")
+
+    def _check_line(self, end: int) -> None:
+        raise AssertionError("the reader of a kind of message checks its first line")
+
+    def _refuse_size(self) -> ProxyError:
+        return self._too_large(f"it is larger than {self._limits.max_head_size} bytes")
 
     def _begin_content(self, length: int) -> None:
         if length > 0:
@@ -171,55 +213,51 @@ class _MessageReader:
             self._state = _REST
 
     def _take(self, size: int) -> bytes:
+        """The next ``size`` bytes, for an event."""
         buffer = self._buffer
-        self.consumed += size
-        if size == len(buffer):
+        start = self._start
+        end = start + size
+        taken = buffer[start:end]
+        self._advance(end)
+        return taken if isinstance(taken, bytes) else bytes(taken)
+
+    def _advance(self, end: int) -> None:
+        """The buffer is used up as far as ``end``."""
+        self.consumed += end - self._start
+        if end == len(self._buffer):
             self._buffer = b""
-            return bytes(buffer)
-        taken = bytes(buffer[:size])
-        self._drop(size)
-        return taken
-
-    def _drop(self, size: int) -> None:
-        """Forget the first ``size`` bytes. A bytearray does so in place, in constant time."""
-        buffer = self._buffer
-        if type(buffer) is bytearray:
-            del buffer[:size]
+            self._start = 0
         else:
-            self._buffer = buffer[size:]
+            self._start = end
 
-    def _take_section(self) -> bytes | None:
-        """A head or trailer section that is whole, through its empty line; None while it is not."""
+    def _section_end(self) -> int:
+        """Where the buffer's head or trailer section ends, its empty line included; 0 while it is not whole.
+
+        Raises what can be known to be wrong with it already.
+        """
         buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if end < 0:
-            if len(buffer) > self._limits.max_head_size:
-                self._refuse_size()
-            self._scan(len(buffer))
-            return None
-        if end + 4 > self._limits.max_head_size:
-            self._refuse_size()
-        self._scanned = 0
-        return self._take(end + 4)
-
-    def _scan(self, end: int) -> None:
-        """Refuse bytes that no section can hold as soon as they are seen."""
-        # One back, because a line feed is judged by what stands before it; and a trailing CR is judged next time.
-        found = FORBIDDEN_IN_HEAD.search(self._buffer, max(0, self._scanned - 1), end)
-        if found is not None:
-            raise self._forbidden(found.start())
-        self._scanned = end
-
-    def _forbidden(self, position: int) -> ProxyError:
-        if self._buffer[position] in b"\r\n":
-            return self._error("a line does not end with CR LF")
-        return self._error("there is a control character")
-
-    def _refuse_size(self) -> None:
-        raise self._too_large(f"it is larger than {self._limits.max_head_size} bytes")
+        start = self._start
+        scanned = self._scanned
+        limit = start + self._limits.max_head_size
+        end = buffer.find(b"\r\n\r\n", start + scanned - 3 if scanned > 3 else start, limit)
+        if end >= 0:
+            self._scanned = 0
+            return end + 4
+        # As much as a reader of single octets would have seen when the section becomes too large.
+        end = min(len(buffer), limit + 1)
+        if self._state is _HEAD and not self._line_checked:
+            self._check_line(end)
+        # One back, because an octet at the end is judged by the one that follows it.
+        forbidden = forbidden_octet(buffer, start + scanned - 1 if scanned else start, end)
+        if forbidden:
+            raise self._error(forbidden)
+        if end > limit:
+            raise self._refuse_size()
+        self._scanned = end - start
+        return 0
 
     def _next_sized(self) -> bytes | None:
-        size = len(self._buffer)
+        size = len(self._buffer) - self._start
         if not size:
             return None
         if size >= self._remaining:
@@ -233,91 +271,103 @@ class _MessageReader:
 
         One piece, because a peer that sends chunks of one byte must not make us do more work for each of them.
         """
+        if self._state is not _TRAILERS:
+            content = self._read_chunks()
+            if content:
+                return content
+        return self._next_trailers() if self._state is _TRAILERS else None
+
+    def _read_chunks(self) -> bytes:
+        """The content of all the chunks that the buffer holds, and of the part of one at its end."""
         buffer = self._buffer
         size = len(buffer)
-        position = 0
+        position = self._start
+        remaining = self._remaining
+        state = self._state
         pieces: list[bytes | bytearray] = []
-        while position < size:
-            if self._state is _CHUNK_LINE:
-                line_end = buffer.find(b"\r\n", position)
-                if line_end < 0:
-                    self._check_partial_chunk_line(buffer, position)
-                    break
-                if line_end - position > MAX_CHUNK_LINE:
-                    raise self._framing_error(f"a chunk's first line is longer than {MAX_CHUNK_LINE} bytes")
-                length = self._read_chunk_line(buffer, position, line_end)
-                position = line_end + 2
-                if length:
-                    self._remaining = length
-                    self._state = _CHUNK_DATA
-                    continue
-                self._state = _TRAILERS
-                break
-            # CHUNK_DATA: the content, then exactly CR LF.
-            if self._remaining:
-                end = min(size, position + self._remaining)
-                pieces.append(buffer[position:end])
-                self._remaining -= end - position
-                position = end
-                continue
-            ending = buffer[position : position + 2]
-            if ending != b"\r\n":
-                if ending == b"\r":
-                    break
-                raise self._framing_error("a chunk is longer than its size says")
-            position += 2
-            self._state = _CHUNK_LINE
-        if position:
-            self.consumed += position
-            if position == size:
-                self._buffer = b""
-            else:
-                self._drop(position)
-        if pieces:
-            return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
-        if self._state is _TRAILERS:
-            return self._next_trailers()
-        return None
+        try:
+            while position < size:
+                if state is _CHUNK_LINE:
+                    match = None
+                    end = position + MAX_CHUNK_LINE + 2
+                    # A line that was incomplete before is not read again until its end is there.
+                    if not self._scanned or buffer.find(b"\r\n", position + self._scanned - 1, end) >= 0:
+                        match = CHUNK_LINE.match(buffer, position, end)
+                    if match is None:
+                        self._check_chunk_line(buffer, position)
+                        break
+                    digits, extensions = match.groups()
+                    if extensions:
+                        self._count_extensions(len(extensions))
+                    self._scanned = 0
+                    position = match.end()
+                    remaining = int(digits, 16)
+                    if not remaining:
+                        state = _TRAILERS
+                        break
+                    state = _CHUNK_DATA
+                # The content, then exactly CR LF.
+                if remaining:
+                    end = min(size, position + remaining)
+                    pieces.append(buffer[position:end])
+                    remaining -= end - position
+                    position = end
+                    if position == size:
+                        break
+                if not buffer.startswith(b"\r\n", position):
+                    if buffer[position] == _CR and position + 1 == size:
+                        break
+                    raise self._framing_error("a chunk is longer than its size says")
+                position += 2
+                state = _CHUNK_LINE
+        except ProxyError:
+            # What came before the mistake comes first; it is met again by the next call.
+            if not pieces:
+                raise
+        finally:
+            self._state = state
+            self._remaining = remaining
+            self._advance(position)
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
-    def _check_partial_chunk_line(self, buffer: bytes | bytearray, position: int) -> None:
-        if len(buffer) - position > MAX_CHUNK_LINE:
+    def _check_chunk_line(self, buffer: bytes | bytearray, start: int) -> None:
+        """Refuse a chunk's first line that did not match; return while it may still become one that does."""
+        end = min(len(buffer), start + MAX_CHUNK_LINE + 2)
+        scanned = self._scanned
+        if (
+            CHUNK_LINE_START.match(buffer, start, end) is None
+            or buffer.find(b"\r\n", start + scanned - 1 if scanned else start, end) >= 0
+            or FORBIDDEN_IN_HEAD.search(buffer, start + scanned - 1 if scanned else start, end) is not None
+        ):
+            raise self._framing_error("a chunk's first line is not valid")
+        self._scanned = end - start
+        if self._scanned == MAX_CHUNK_LINE + 2:
             raise self._framing_error(f"a chunk's first line is longer than {MAX_CHUNK_LINE} bytes")
-        if FORBIDDEN_IN_HEAD.search(buffer, position) is not None:
-            raise self._framing_error("a chunk's first line is not valid")
 
-    def _read_chunk_line(self, buffer: bytes | bytearray, start: int, end: int) -> int:
-        match = CHUNK_LINE.fullmatch(buffer, start, end)
-        if match is None:
-            raise self._framing_error("a chunk's first line is not valid")
-        extensions = match.end(2) - match.start(2)
-        if extensions:
-            self._extensions += extensions
-            if self._extensions > MAX_CHUNK_EXTENSIONS:
-                raise self._framing_error(f"there are more than {MAX_CHUNK_EXTENSIONS} bytes of chunk extensions")
-        return int(bytes(match[1]), 16)
+    def _count_extensions(self, size: int) -> None:
+        self._extensions += size
+        if self._extensions > MAX_CHUNK_EXTENSIONS:
+            raise self._framing_error(f"there are more than {MAX_CHUNK_EXTENSIONS} bytes of chunk extensions")
 
     def _next_trailers(self) -> End | None:
-        buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
-            self._take(2)
-            self._state = _HEAD
+        if self._buffer.startswith(b"\r\n", self._start):
+            self._advance(self._start + 2)
             self._scanned = 0
+            self._state = _HEAD
             return END
-        if len(buffer) < 2:
-            if buffer and buffer != b"\r":
-                self._scan(len(buffer))
+        end = self._section_end()
+        if not end:
             return None
-        block = self._take_section()
-        if block is None:
-            return None
+        trailers = parse_trailers(bytes(self._buffer[self._start : end]), self._limits, self._is_request)
+        self._advance(end)
         self._state = _HEAD
-        return End(parse_trailers(block, self._limits, self._is_request))
+        return End(trailers)
 
 
 class RequestReader(_MessageReader):
     """Reads the requests of one client connection, one after the other."""
 
-    __slots__ = ("_leading_lines", "_line_checked")
+    __slots__ = ("_leading_lines",)
 
     _is_request = True
     _error = RequestError
@@ -328,61 +378,60 @@ class RequestReader(_MessageReader):
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits)
         self._leading_lines = 0
-        self._line_checked = False
 
     def _next_head(self) -> RequestHead | None:
-        buffer = self._buffer
-        if not buffer:
+        if self._buffer[self._start] == _CR and not self._skip_leading_lines():
             return None
-        if buffer[0] == 13 and not self._skip_leading_lines():
+        end = self._section_end()
+        if not end:
             return None
-        try:
-            head = self._take_section()
-        except ProxyError:
-            # A request line that is wrong has its own answer, better than what is wrong behind it.
-            self._check_line()
-            raise
-        if head is None:
-            self._check_line()
-            return None
+        request = parse_request_head(bytes(self._buffer[self._start : end]), self._limits)
+        self._advance(end)
         self._leading_lines = 0
         self._line_checked = False
-        request = parse_request_head(head, self._limits)
         self._begin_content(request.length)
         return request
 
     def _skip_leading_lines(self) -> bool:
         """Drop empty lines before the request line; whether anything follows them."""
-        while self._buffer.startswith(b"\r\n"):
-            self._leading_lines += 1
-            if self._leading_lines > MAX_LEADING_LINES:
-                raise RequestError("there are too many empty lines before the request line")
-            self._take(2)
-            self._scanned = 0
-        return bool(self._buffer) and self._buffer != b"\r"
-
-    def _check_line(self) -> None:
-        """Judge the request line before the rest of the head is there, so that what is not HTTP hears so at once."""
-        if self._line_checked:
-            return
         buffer = self._buffer
-        line_end = buffer.find(b"\r\n")
-        if line_end >= 0:
-            self._line_checked = True
-            if REQUEST_LINE.fullmatch(buffer, 0, line_end) is None:
-                raise diagnose_request_line(bytes(buffer[:line_end]), self._limits)
-            return
-        # Only what a valid line could still grow out of may stand here.
-        if len(buffer) > self._limits.max_target_size:
-            raise diagnose_request_line(bytes(buffer), self._limits)
-        if not is_token(bytes(buffer[:1])):
+        position = self._start
+        try:
+            while buffer.startswith(b"\r\n", position):
+                self._leading_lines += 1
+                if self._leading_lines > MAX_LEADING_LINES:
+                    raise RequestError("there are too many empty lines before the request line")
+                position += 2
+        finally:
+            self._advance(position)
+        # The line feed may follow.
+        return bool(self._buffer) and not (self.buffered == 1 and buffer[position] == _CR)
+
+    def _check_line(self, end: int) -> None:
+        """Judge the request line before the rest of the head is there, so that what is not HTTP hears so at once."""
+        buffer = self._buffer
+        start = self._start
+        if not is_token(buffer[start : start + 1]):
             raise RequestError("the request line does not begin with a method")
+        longest = self._limits.max_request_line
+        scanned = self._scanned
+        if (
+            buffer.find(b"\r\n", start + scanned - 1 if scanned else start, min(end, start + longest)) >= 0
+            or end - start >= longest
+        ):
+            read_request_line(buffer, start, self._limits)
+            self._line_checked = True
+
+    def _refuse_size(self) -> ProxyError:
+        if self._state is _HEAD and not self._line_checked:
+            return TargetTooLong(f"the request line is longer than {self._limits.max_head_size} bytes")
+        return super()._refuse_size()
 
 
 class ResponseReader(_MessageReader):
     """Reads the responses on one upstream connection; each must be announced by `expect`."""
 
-    __slots__ = ("_line_checked", "_method")
+    __slots__ = ("_method",)
 
     _is_request = False
     _error = ResponseError
@@ -393,37 +442,32 @@ class ResponseReader(_MessageReader):
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits)
         self._method = b""
-        self._line_checked = False
 
     def expect(self, method: bytes) -> None:
         """The next response answers a request with this method."""
         self._method = method
 
     def _next_head(self) -> ResponseHead | None:
-        if not self._buffer:
+        end = self._section_end()
+        if not end:
             return None
-        head = self._take_section()
-        if head is None:
-            self._check_line()
-            return None
+        response = parse_response_head(bytes(self._buffer[self._start : end]), self._limits, self._method)
+        self._advance(end)
         self._line_checked = False
-        response = parse_response_head(head, self._limits, self._method)
         if response.status >= 200 or response.status == 101:
             self._begin_content(response.length)
         return response
 
-    def _check_line(self) -> None:
+    def _check_line(self, end: int) -> None:
         """Refuse an answer that is not HTTP at once, instead of waiting for an empty line that never comes."""
-        if self._line_checked:
-            return
         buffer = self._buffer
-        line_end = buffer.find(b"\r\n")
-        if line_end >= 0:
-            self._line_checked = True
-            if STATUS_LINE.fullmatch(buffer, 0, line_end) is None:
-                raise ResponseError("the status line is not valid")
-        elif not buffer.startswith(b"HTTP/"[: len(buffer)]):
+        start = self._start
+        if not buffer.startswith(b"HTTP/"[: end - start], start):
             raise ResponseError("the status line is not valid")
+        scanned = self._scanned
+        if buffer.find(b"\r\n", start + scanned - 1 if scanned else start, end) >= 0:
+            read_status_line(buffer, start)
+            self._line_checked = True
 
 
 __all__ = [

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from twistedproxy.errors import NotAProxyRequest, SchemeNotImplemented, TargetError
 
-_PORTS = {"http": 80, "https": 443}
+_SCHEMES = {b"http": ("http", 80), b"https": ("https", 443)}
 
 # A registered name is held to what host names are made of (letters, digits, hyphens, dots, and the underscore that is
 # seen in practice). RFC 3986 would allow percent-encoding and sub-delims, which recipients read in different ways.
 _AUTHORITY = re.compile(rb"(?:(\[[0-9A-Fa-f:.]{2,45}\])|([0-9A-Za-z_.-]{1,255}))(?:(:)([0-9]{0,5}))?")
+_LONGEST_AUTHORITY = 255 + len(":65535")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?]*)(.*))?", re.DOTALL)
 
 
@@ -25,6 +26,10 @@ class Form(Enum):
     ABSOLUTE = "absolute"
     AUTHORITY = "authority"
     ASTERISK = "asterisk"
+
+
+_ABSOLUTE_FORM = Form.ABSOLUTE
+_QUERY = ord("?")
 
 
 class Authority(NamedTuple):
@@ -54,9 +59,14 @@ class Target(NamedTuple):
     authority: bytes
 
 
-@lru_cache(maxsize=4096)
 def parse_authority(text: bytes) -> Authority | None:
     """Read ``host [ ":" port ]``; None when it is not valid, has user information, or an empty host."""
+    # Nothing longer is remembered: it would fill memory.
+    return _read_authority(text) if len(text) <= _LONGEST_AUTHORITY else None
+
+
+@lru_cache(maxsize=4096)
+def _read_authority(text: bytes) -> Authority | None:
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None
@@ -93,25 +103,26 @@ def parse_target(method: bytes, target: bytes) -> Target:
     if target.startswith(b"/"):
         raise NotAProxyRequest("the target is a path, without the scheme and host of the server it is for")
     match = _ABSOLUTE.fullmatch(target)
-    if match is None or (match[2] is None and parse_authority(target) is not None):
+    if match is None:
         raise TargetError("the target is not an absolute URI")
-    scheme = match[1].decode("ascii").lower()
-    default_port = _PORTS.get(scheme)
-    if default_port is None:
-        raise SchemeNotImplemented(f"the scheme is {scheme[:32]}")
-    if not match[2]:
+    scheme, authority, path = match.groups()
+    known = _SCHEMES.get(scheme) or _SCHEMES.get(scheme.lower())
+    if known is None:
+        if authority is None and parse_authority(target) is not None:
+            raise TargetError("the target is not an absolute URI")
+        raise SchemeNotImplemented(f"the scheme is {scheme[:32].decode('ascii').lower()}")
+    if not authority:
         raise TargetError("the target's host is empty")
-    authority = parse_authority(match[2])
-    if authority is None:
+    where = parse_authority(authority)
+    if where is None:
         raise TargetError(
-            "the target has user information" if b"@" in match[2] else "the target's authority is not valid"
+            "the target has user information" if b"@" in authority else "the target's authority is not valid"
         )
-    path = match[3]
     if not path:
         path = b"*" if method == b"OPTIONS" else b"/"
-    elif path.startswith(b"?"):
+    elif path[0] == _QUERY:
         path = b"/" + path
-    return Target(Form.ABSOLUTE, scheme, authority.host, authority.port or default_port, path, authority.text)
+    return Target(_ABSOLUTE_FORM, known[0], where.host, where.port or known[1], path, where.text)
 
 
 def _authority_form(target: bytes) -> Target:

@@ -11,18 +11,12 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 def request_bytes(method: bytes, target: bytes, lines: Iterable[FieldLine]) -> bytes:
     """A request's head."""
-    parts = [method + b" " + target + b" HTTP/1.1"]
-    parts += [b": ".join(line) for line in lines]
-    parts.append(b"\r\n")
-    return b"\r\n".join(parts)
+    return b"%b %b HTTP/1.1\r\n%b" % (method, target, _section(lines))
 
 
 def response_bytes(status: int, phrase: bytes, lines: Iterable[FieldLine]) -> bytes:
     """A response's head. The space after the status code stands there without a phrase too."""
-    parts = [b"HTTP/1.1 %d %b" % (status, phrase)]
-    parts += [b": ".join(line) for line in lines]
-    parts.append(b"\r\n")
-    return b"\r\n".join(parts)
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, _section(lines))
 
 
 def chunk_bytes(content: bytes) -> bytes:
@@ -32,7 +26,9 @@ def chunk_bytes(content: bytes) -> bytes:
 
 def last_chunk_bytes(trailers: Iterable[FieldLine]) -> bytes:
     """The end of a chunked message, with its trailer fields."""
-    parts = [b"0"]
-    parts += [b": ".join(line) for line in trailers]
-    parts.append(b"\r\n")
-    return b"\r\n".join(parts)
+    return b"0\r\n" + _section(trailers)
+
+
+def _section(lines: Iterable[FieldLine]) -> bytes:
+    """Field lines, and the empty line that ends them."""
+    return b"\r\n".join([*map(b": ".join, lines), b"", b""])

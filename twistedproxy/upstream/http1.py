@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from math import inf
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -150,24 +151,27 @@ class UpstreamConnection(TwistedProtocol):
         self._interim_responses = 0
         lines = forwarded_request_lines(head, target.authority, via, upgrade)
         self._sender.write(request_bytes(head.method, target.path, lines))
-        self._deadlines.expire_in(self, self._settings.first_byte_timeout)
+        # The origin cannot be expected to answer before it has heard the question: see `send_end`.
+        self._deadlines.suspend(self)
 
     def send_content(self, content: bytes) -> None:
         """Send a piece of the request's content. The caller rests while `full`."""
         self._sender.write(chunk_bytes(content) if self._request_length == CHUNKED else content)
-        if self._response is None:
-            # The origin cannot be expected to answer before it has heard the question.
-            self._deadlines.expire_in(self, self._settings.first_byte_timeout)
 
     def send_end(self, trailers: list[FieldLine]) -> None:
         """The request is complete."""
         self._request_ended = True
         if self._request_length == CHUNKED:
             self._sender.write(last_chunk_bytes(trailers))
+        if self._response is None:
+            self._deadlines.expire_in(self, self._settings.first_byte_timeout)
 
     def flush(self) -> None:
         """Send what has been said in this turn."""
         self._sender.flush()
+        if self._sender.full and self.deadline == inf and self._response is None:
+            # It has to hear the question first.
+            self._deadlines.expire_in(self, self._settings.first_byte_timeout)
 
     @property
     def full(self) -> bool:
@@ -185,7 +189,14 @@ class UpstreamConnection(TwistedProtocol):
         return self._reader.consumed
 
     def _drained(self) -> None:
-        if self._listener is not None and not self._request_ended:
+        if self._listener is None:
+            return
+        if self._response is None:
+            if self._request_ended:
+                self._deadlines.expire_in(self, self._settings.first_byte_timeout)
+            else:
+                self._deadlines.suspend(self)
+        if not self._request_ended:
             self._listener.request_room_made()
 
     def _broken(self) -> None:
@@ -219,8 +230,10 @@ class UpstreamConnection(TwistedProtocol):
             self._fail(error)
         else:
             if self._listener is listener and not self._paused:
-                timeout = self._settings.first_byte_timeout if self._response is None else self._settings.body_timeout
-                self._deadlines.expire_in(self, timeout)
+                if self._response is not None:
+                    self._deadlines.expire_in(self, self._settings.body_timeout)
+                elif self._request_ended:
+                    self._deadlines.expire_in(self, self._settings.first_byte_timeout)
         listener.response_turn_ended()
 
     def _response_began(self, head: ResponseHead, listener: ResponseListener) -> None:

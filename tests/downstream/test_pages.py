@@ -1,0 +1,150 @@
+"""The pages of the proxy's own: what they say, to whom in which form, and what they never repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+
+from twistedproxy import errors
+from twistedproxy.downstream.pages import accepts_html, error_page, phrase_of
+from twistedproxy.errors import ConnectionRefused, LoopDetected, ProxyError, RequestError
+from twistedproxy.http.message import Fields, RequestHead
+
+NAME = "proxy.test"
+
+
+def request(target: bytes = b"http://origin.test/", *accept: bytes) -> RequestHead:
+    return RequestHead(b"GET", target, 1, Fields((b"Accept", value) for value in accept))
+
+
+def every_error(kind: type[ProxyError] = ProxyError) -> Iterator[type[ProxyError]]:
+    yield kind
+    for derived in kind.__subclasses__():
+        yield from every_error(derived)
+
+
+class Text(HTMLParser):
+    """The text of a page, and that its elements are closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.open: list[str] = []
+        self.elements: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.elements.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_plain_text() -> None:
+    lines, content = error_page(ConnectionRefused("127.0.0.1:1: Connection refused"), request(), NAME)
+    assert lines == [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Cache-Control", b"no-store"),
+        (b"Proxy-Status", b"proxy.test; error=connection_refused"),
+    ]
+    assert content.decode() == (
+        "502 Bad Gateway\n\nThe server refused the connection.\n127.0.0.1:1: Connection refused.\n\n"
+        "GET http://origin.test/\n\nAnswered by the proxy proxy.test. Its log has the reason connection_refused.\n"
+    )
+
+
+def test_plain_text_of_a_request_that_could_not_be_read() -> None:
+    _, content = error_page(RequestError(), None, NAME)
+    assert content.decode() == (
+        "400 Bad Request\n\nThe request is not valid HTTP.\n\n"
+        "Answered by the proxy proxy.test. Its log has the reason malformed_request.\n"
+    )
+
+
+def test_html() -> None:
+    lines, content = error_page(LoopDetected("its Via field names this proxy"), request(b"/", b"text/html"), NAME)
+    assert lines[0] == (b"Content-Type", b"text/html; charset=utf-8")
+    page = Text(content.decode())
+    assert "502 Bad Gateway\nThe request has come round to the proxy that already forwarded it." in page.text
+    assert "\nIts Via field names this proxy.\n" in page.text
+    assert "\nGET /\n" in page.text
+    assert "Its log has the reason loop_detected." in page.text
+    assert "script" not in page.elements
+
+
+@pytest.mark.parametrize("kind", list(every_error()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("accept", [b"text/html", b"*/*"])
+def test_every_error_has_its_page(kind: type[ProxyError], accept: bytes) -> None:
+    lines, content = error_page(kind("<why>"), request(b"http://origin.test/", accept), NAME)
+    text = Text(content.decode()).text if accept == b"text/html" else content.decode()
+    assert f"{kind.status} {phrase_of(kind.status)}\n" in text
+    assert (kind.__doc__ or "").strip() in text
+    assert "<why>." in text
+    assert kind.reason in text
+    assert dict(lines)[b"Proxy-Status"].endswith(kind.proxy_status.encode())
+
+
+def test_what_a_stranger_says_is_quoted() -> None:
+    hostile = b"http://origin.test/<script>alert(1)</script>&amp;'\""
+    error = errors.HostError("<img src=x onerror=alert(1)>")
+    _, content = error_page(error, request(hostile, b"text/html"), '"><script>')
+    page = Text(content.decode())
+    assert "script" not in page.elements
+    assert "img" not in page.elements
+    assert hostile.decode() in page.text
+    assert error.detail in page.text
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (b"http://origin.test/path?password=secret", "GET http://origin.test/path\n"),
+        (b"http://me:secret@origin.test/", None),
+        (b"http://origin.test/" + b"a" * 1000, "GET http://origin.test/" + "a" * 181 + "\n"),
+    ],
+    ids=["query", "userinfo", "long"],
+)
+def test_target_is_shown_without_secrets(target: bytes, shown: str | None) -> None:
+    text = error_page(ConnectionRefused(), request(target), NAME)[1].decode()
+    assert "secret" not in text
+    assert "GET" not in text if shown is None else shown in text
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ([], False),
+        ([b"*/*"], False),
+        ([b"text/*"], False),
+        ([b"text/html"], True),
+        ([b"Text/HTML ; q=0.5, */*"], True),
+        ([b"application/xhtml+xml"], True),
+        ([b"image/png", b"text/html;q=0.001"], True),
+        ([b"text/html;q=0"], False),
+        ([b"text/html; q=0.000"], False),
+        ([b"text/htmlx"], False),
+        ([b"text/plain;x=text/html"], False),
+    ],
+)
+def test_html_is_for_those_who_take_it(accept: list[bytes], expected: bool) -> None:
+    """RFC 9110 section 12.5.1."""
+    assert accepts_html(request(b"/", *accept)) is expected
+
+
+def test_html_is_not_for_those_who_are_not_known() -> None:
+    assert accepts_html(None) is False
+
+
+def test_name_that_is_no_token_is_a_string() -> None:
+    """RFC 9209 section 2."""
+    lines, _ = error_page(ConnectionRefused(), None, "[::1]:8080")
+    assert lines[2] == (b"Proxy-Status", b'"[::1]:8080"; error=connection_refused')

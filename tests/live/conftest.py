@@ -1,0 +1,62 @@
+"""What the live tests start: origins and one proxy for the session, and proxies of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.live.wire.raw", "tests.live.wire.wire")
+
+from tests.live.daemon import Daemon, awaited
+from tests.live.origin import Authority, Origin
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The certificate authority of the session's origins."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Origin]:
+    """The session's origins."""
+    started = Origin(tmp_path_factory.mktemp("origin"), authority.leaf)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """The proxy of all the tests that need no other: it tunnels to every port, and logs as JSON."""
+    settings = {"access.connect_ports": "all", "log.format": "json"}
+    started = Daemon(tmp_path_factory.mktemp("proxy"), settings=settings).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def proxy(shared_proxy: Daemon) -> Iterator[Daemon]:
+    """That proxy, for a test that fails unless something has gone through it."""
+    before = len(shared_proxy.lines_so_far())
+    yield shared_proxy
+    # The line of a tunnel comes when both ends have noticed that it is over.
+    awaited(lambda: len(shared_proxy.lines_so_far()) > before, "anything that goes through the proxy")
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Makes proxies of the test's own, which are not started yet; those that still run at the end are stopped."""
+    made: list[Daemon] = []
+
+    def make(**how: Any) -> Daemon:
+        directory = tmp_path / f"proxy-{len(made)}"
+        directory.mkdir()
+        made.append(Daemon(directory, **how))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.stop()

@@ -1,0 +1,276 @@
+"""A real ``twistd pyproxy`` of a test's own: in the foreground or as a daemon, with its signals and its logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+PATIENCE: Final = 20.0
+"""How long anything may take, in seconds, before the test fails."""
+
+ANY_PORT: Final = "tcp:0:interface=127.0.0.1"
+"""An endpoint on loopback whose port the system chooses."""
+
+T = TypeVar("T")
+
+_STEP = 0.01
+_LISTENING = re.compile(r"listening on (\S+)")
+_TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+
+def awaited(what: Callable[[], T], described: str) -> T:
+    """The first true result of ``what``, which is asked again and again for `PATIENCE` at most."""
+    until = time.monotonic() + PATIENCE
+    while not (result := what()):
+        assert time.monotonic() < until, f"it does not happen: {described}"
+        select.select([], [], [], _STEP)
+    return result
+
+
+_SETTINGS_OF_OTHERS = re.compile(r"(?i)(?:.*_proxy|(?:XDG|PIP|GIT|NODE|SSL_CERT|CURL|REQUESTS)_.*)")
+
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """This process's environment with ``directory`` for a home, and with nobody's proxy, trust or settings in it."""
+    inherited = {name: value for name, value in os.environ.items() if not _SETTINGS_OF_OTHERS.fullmatch(name)}
+    return inherited | {
+        "HOME": str(directory),
+        "CONFIGURATION_DIRECTORY": str(directory / "etc"),
+        "STATE_DIRECTORY": str(directory),
+    }
+
+
+class Daemon:
+    """A proxy whose settings, state and logs are in ``directory``.
+
+    ``listen`` are ``--listen``'s endpoints, ``settings`` what ``--set`` sets, ``file`` the text of a settings file;
+    ``descriptors`` is the limit of open files, and ``twistd`` are options of twistd's own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        listen: Sequence[str] = (ANY_PORT,),
+        settings: Mapping[str, str] | None = None,
+        file: str | None = None,
+        daemonized: bool = False,
+        environment: Mapping[str, str] | None = None,
+        descriptors: int = 0,
+        twistd: Sequence[str] = (),
+    ) -> None:
+        self.directory = directory
+        self.access_log = directory / "access.log"
+        self.settings_file = directory / "pyproxy.toml"
+        self.pid_file = directory / "twistd.pid"
+        self.output = directory / "output.txt"
+        self.operational_log = directory / "twistd.log" if daemonized else self.output
+        self.pid = 0
+        self.status: int | None = None
+        self._daemonized = daemonized
+        self._descriptors = descriptors
+        self._twistd = twistd
+        self._environment = clean_environment(directory) | dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._options = [word for endpoint in listen for word in ("--listen", endpoint)]
+        if file is None:
+            # For a daemon that is where it would be anyway.
+            settings = {"log.access": str(self.access_log)} | dict(settings or {})
+        else:
+            self.settings_file.write_text(file)
+            self._options += ["--config", str(self.settings_file)]
+        for name, value in (settings or {}).items():
+            self._options += ["--set", f"{name}={value}"]
+
+    def __repr__(self) -> str:
+        return f"<Daemon {self.directory.name} pid={self.pid} status={self.status}>"
+
+    # ------------------------------------------------------------ beginning
+
+    def _command(self) -> list[str]:
+        mode = [f"--pidfile={self.pid_file}"] if self._daemonized else ["-n", "--pidfile="]
+        return [_TWISTD, *mode, *self._twistd, "pyproxy", *self._options]
+
+    def _limit_descriptors(self) -> None:
+        if self._descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors, self._descriptors))
+
+    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.output.open("ab") as output:
+            return subprocess.Popen(
+                [*self._command(), *arguments],
+                cwd=self.directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=self._limit_descriptors,
+            )
+
+    def attempt(self, *arguments: str) -> tuple[int, str]:
+        """Start it where that comes to nothing, with more ``arguments``: the exit status, and all that was said."""
+        process = self._spawn(*arguments)
+        try:
+            status = process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+        return status, self.said
+
+    def start(self) -> Daemon:
+        """Start it, and wait until it listens."""
+        self._process = self._spawn()
+        if self._daemonized:
+            assert self._process.wait(PATIENCE) == 0, self.said
+            self.pid = int(self.pid_file.read_text())
+        else:
+            self.pid = self._process.pid
+        awaited(lambda: self.addresses or self._process_ended(), f"listening: {self.said}")
+        assert self.addresses, self.said
+        return self
+
+    def _process_ended(self) -> bool:
+        assert self._process is not None
+        return not self._daemonized and self._process.poll() is not None
+
+    # ------------------------------------------------------------ what it says
+
+    @property
+    def said(self) -> str:
+        """What came on its standard output and standard error."""
+        return self.output.read_text() if self.output.is_file() else ""
+
+    @property
+    def log(self) -> str:
+        """Its operational log, and in the foreground whatever else it said."""
+        return self.operational_log.read_text() if self.operational_log.is_file() else ""
+
+    def await_log(self, pattern: str, count: int = 1) -> re.Match[str]:
+        """The ``count``-th match of ``pattern`` in the log, as soon as there is one."""
+        found = awaited(lambda: list(re.finditer(pattern, self.log))[count - 1 :], f"{pattern!r} in {self.log}")
+        return found[0]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, from what it said last."""
+        since_reload = self.log.rpartition("the settings have been reloaded")[2]
+        return _LISTENING.findall(since_reload)
+
+    @property
+    def address(self) -> str:
+        """Where it listens first, as host:port."""
+        return self.addresses[0]
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        """The first listener, as clients are told of it."""
+        return f"http://{self.address}"
+
+    def access_lines(self, count: int) -> list[str]:
+        """The lines of the access log, as soon as there are ``count`` of them."""
+
+        def written() -> list[str]:
+            text = self.access_log.read_text() if self.access_log.is_file() else ""
+            lines = text.splitlines()
+            return lines if len(lines) >= count and text.endswith("\n") else []
+
+        return awaited(written, f"{count} lines in {self.access_log}")
+
+    def lines_so_far(self) -> list[str]:
+        """The lines of the access log, up to this moment."""
+        reopened = "the logs have been reopened"
+        before = self.log.count(reopened)
+        self.signal(signal.SIGUSR1)
+        self.await_log(reopened, before + 1)
+        return self.access_log.read_text().splitlines()
+
+    def access_entries(self, count: int) -> list[dict[str, Any]]:
+        """The same lines of a log in the JSON format, as objects."""
+        return [json.loads(line) for line in self.access_lines(count)]
+
+    # ------------------------------------------------------------ what it is told, and its end
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def reload(self, file: str | None = None) -> None:
+        """Let it read its settings again, after writing ``file`` there, and wait until it has."""
+        if file is not None:
+            self.settings_file.write_text(file)
+        reloads = self.log.count("reloaded")
+        self.signal(signal.SIGHUP)
+        self.await_log("reloaded", reloads + 1)
+
+    def await_end(self) -> None:
+        """Wait until it has ended. ``status`` is then its exit status, where it is this process's child."""
+        if not self._daemonized:
+            assert self._process is not None
+            self.status = self._process.wait(PATIENCE)
+        elif (watched := _watched(self.pid)) >= 0:
+            try:
+                ready, _, _ = select.select([watched], [], [], PATIENCE)
+            finally:
+                os.close(watched)
+            assert ready, f"{self} does not end"
+        self.pid = 0
+
+    def stop(self) -> None:
+        """End it now, if it still runs, and see that it met no fault of its own."""
+        if self.pid and not self._process_ended():
+            try:
+                self.signal(signal.SIGTERM)
+                awaited(lambda: "draining" in self.log or "stopped" in self.log, f"a stop in {self.log}")
+                if "stopped" not in self.log:
+                    self.signal(signal.SIGTERM)
+                self.await_end()
+            finally:
+                if self.pid:
+                    self.signal(signal.SIGKILL)
+                    self.await_end()
+            assert self.status in (0, None), self.log
+        assert "Traceback" not in self.log + self.said, self.log + self.said
+
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident(self) -> int:
+        """Its resident memory, in bytes."""
+        return self._memory("VmRSS")
+
+    def forget_peak(self) -> None:
+        """Let `peak` count from now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        """The most that its resident memory has been since `forget_peak`, in bytes."""
+        return self._memory("VmHWM")
+
+    def _memory(self, what: str) -> int:
+        found = re.search(rf"^{what}:\s*([0-9]+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        assert found is not None
+        return int(found[1]) * 1024
+
+
+def _watched(pid: int) -> int:
+    """A descriptor that becomes readable when the process ``pid`` has ended; -1 when it has already."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
