@@ -141,7 +141,8 @@ class Exchange:
 
     def __repr__(self) -> str:
         state = self.reason or "over" if self.over else "under way"
-        return f"<{type(self).__name__} {self.client_address} {self.method!r} {without_userinfo(self.url)!r} {self.status} {state}>"
+        url = without_userinfo(self.url)
+        return f"<{type(self).__name__} {self.client_address} {self.method!r} {url!r} {self.status} {state}>"
 
     # ------------------------------------------------------------ the record
 

@@ -49,7 +49,8 @@ class ProxyService(Service):
     """A proxy that listens, and everything it is made of.
 
     ``operational_log`` is None when twistd was told to log elsewhere. ``load`` reads the settings again, for a
-    reload; it raises `SettingsError`. ``access_log_path`` is where the access log goes when the settings do not say.
+    reload; it raises `SettingsError`. ``standard_output`` is None for a daemon, which has none. ``access_log_path`` is
+    where the access log goes when the settings do not say.
     """
 
     name = "pyproxy"
@@ -62,7 +63,7 @@ class ProxyService(Service):
         *,
         load: Callable[[], Loaded],
         operational_log: OperationalLog | None,
-        standard_output: LogFile,
+        standard_output: LogFile | None,
         access_log_path: str | Path,
         descriptors: int,
     ) -> None:
@@ -203,6 +204,8 @@ class ProxyService(Service):
             new: AccessLog | NoAccessLog = NoAccessLog()
         else:
             file = self._standard_output if path == STANDARD_OUTPUT else LogFile(path, self._reactor)
+            if file is None:
+                raise CannotLog('a daemon has no standard output: let log.access name a file, or "off"')
             try:
                 file.open()
             except OSError as error:

@@ -102,8 +102,6 @@ def makeService(options: Options) -> IService:
     settings = options.loaded.settings
     in_foreground = bool(twistd.get("nodaemon"))
     standard_output = LogFile(STANDARD_OUTPUT, reactor)
-    if settings.log.access == STANDARD_OUTPUT and not in_foreground:
-        raise SystemExit('a daemon has no standard output: let log.access name a file, or "off"')
     try:
         observer = (
             None
@@ -120,7 +118,7 @@ def makeService(options: Options) -> IService:
         options.loaded,
         load=options.load,
         operational_log=observer,
-        standard_output=standard_output,
+        standard_output=standard_output if in_foreground else None,
         access_log_path=default_access_log,
         descriptors=raise_limit(),
     )

@@ -133,8 +133,21 @@ EXTENSIONS = CHUNKS + (b"1;" + b"e" * 4000 + b"\r\na\r\n") * 15 + b"0\r\n\r\n"
         ((OK + b"Content-Length: 0\r\n\r\n") * 2000, 2000),
         ((OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n") * 2000, 2000),
     ],
-    ids=["head", "lines", "target", "trailers", "extensions", "chunks", "chunk", *("pipeline", "empty lines")]
-    + ["response", "phrase", "responses", "chunked responses"],
+    ids=[
+        "head",
+        "lines",
+        "target",
+        "trailers",
+        "extensions",
+        "chunks",
+        "chunk",
+        "pipeline",
+        "empty lines",
+        "response",
+        "phrase",
+        "responses",
+        "chunked responses",
+    ],
 )
 def test_cost_is_linear(data: bytes, messages: int) -> None:
     """Whole, octet by octet, in pairs, in segments, and in segments that are cut one octet off."""

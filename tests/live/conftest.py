@@ -10,8 +10,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.live.wire.raw", "tests.live.wire.wire")
 
-from tests.live.daemon import Daemon, awaited
-from tests.live.origin import Authority, Origin
+from tests.live.daemon import Daemon, awaited  # noqa: E402  # after the line above
+from tests.live.origin import Authority, Origin  # noqa: E402  # as above
 
 
 @pytest.fixture(scope="session")

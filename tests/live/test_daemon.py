@@ -151,7 +151,7 @@ def test_access_log_that_cannot_be_opened(make_daemon: MakeDaemon, daemonized: b
 
 def test_daemon_has_no_standard_output_for_a_log(make_daemon: MakeDaemon) -> None:
     status, said = make_daemon(settings={"log.access": "-"}, daemonized=True).attempt()
-    assert (status, said) == (1, 'a daemon has no standard output: let log.access name a file, or "off"\n')
+    assert (status, said) == (1, 'pyproxy: a daemon has no standard output: let log.access name a file, or "off"\n')
 
 
 # ---------------------------------------------------------------- whom it serves, and where

@@ -22,7 +22,8 @@ LOCAL_CLIENT = "127.0.0.1"
 """Who a client of a Unix socket is: somebody on this machine."""
 
 QUIET = 10.0
-"""Seconds after a warning that accepting pauses in which there is no second one: at the limit it pauses all the time."""
+"""Seconds after a warning that accepting pauses in which there is no second one: at the limit it pauses all
+the time."""
 
 
 @implementer(IProtocolNegotiationFactory)

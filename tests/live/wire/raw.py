@@ -98,6 +98,16 @@ class Connection:
         """Say ``data``."""
         self.socket.sendall(data)
 
+    def send_until_refused(self, data: bytes, pause: float = 0.0) -> None:
+        """Say ``data`` again and again, listening for ``pause`` seconds each time, until the other side has closed."""
+        try:
+            while True:
+                self.send(data)
+                if pause:
+                    assert not self.silent(pause)
+        except ConnectionError:
+            return
+
     def finish(self) -> None:
         """Say no more (FIN), and go on listening."""
         self.socket.shutdown(socket.SHUT_WR)

@@ -1,4 +1,5 @@
-"""Whoever wants too much: memory stays flat, the cost stays in proportion, and everybody else is still served (RFC 9110 section 17.5)."""
+"""Whoever wants too much: memory stays flat, the cost stays in proportion, and everybody else is still served
+(RFC 9110 section 17.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The chunked transfer coding, in requests and in responses: its grammar, its limits, its trailers (RFC 9112 section 7)."""
+"""The chunked transfer coding, in requests and in responses: its grammar, its limits, its trailers (RFC 9112
+section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Targets with the scheme https: TLS to the origin, its identity, and how its connections end (RFC 9112 sections 9.7, 9.8)."""
+"""Targets with the scheme https: TLS to the origin, its identity, and how its connections end (RFC 9112
+sections 9.7, 9.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Before and beyond the final response: Expect, 1xx responses, and other protocols (RFC 9110 sections 7.8, 10.1.1, 15.2)."""
+"""Before and beyond the final response: Expect, 1xx responses, and other protocols (RFC 9110 sections 7.8,
+10.1.1, 15.2)."""
 
 from __future__ import annotations
 
@@ -189,7 +190,8 @@ def test_upgrade_required(wire: Wire) -> None:
     upstream.send(b"HTTP/1.1 426 No\r\nDate: x\r\nUpgrade: foo/2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n")
     response = client.read_response()
     assert response.raw == (
-        b"HTTP/1.1 426 No\r\nDate: x\r\nContent-Length: 0\r\nUpgrade: foo/2\r\nConnection: Upgrade\r\nVia: 1.1 wire\r\n\r\n"
+        b"HTTP/1.1 426 No\r\nDate: x\r\nContent-Length: 0\r\nUpgrade: foo/2\r\nConnection: Upgrade\r\n"
+        b"Via: 1.1 wire\r\n\r\n"
     )
 
 
@@ -262,7 +264,7 @@ def test_continue_before_the_switch(wire: Wire) -> None:
 
 
 def test_switch_before_the_end_of_the_request(wire: Wire) -> None:
-    """RFC 9110 section 7.8: an origin that switches before it has the request leaves no way to tell whose bytes are whose."""
+    """RFC 9110 section 7.8: an origin that switches before it has the request mixes up whose bytes are whose."""
     client = wire.client(POST + b"Content-Length: 5\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhe")
     upstream = wire.origin.accept()
     upstream.read_through(b"\r\n\r\nhe")

@@ -1,4 +1,5 @@
-"""What an intermediary changes, and what it leaves alone: connection fields, Via, Max-Forwards, Expect, 1xx, Upgrade."""
+"""What an intermediary changes, and what it leaves alone: connection fields, Via, Max-Forwards, Expect, 1xx,
+Upgrade."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def test_framing_cannot_be_nominated(wire: Wire) -> None:
     """RFC 9110 section 7.6.1: what frames the message is written anew, whatever Connection says."""
     seen, got = wire.exchange(
         b"POST http://ORIGIN/ HTTP/1.1\r\nHost: ORIGIN\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nDate: x\r\nConnection: content-length, transfer-encoding, date\r\nContent-Length: 2\r\n\r\nho",
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nConnection: content-length, transfer-encoding, date\r\nContent-Length: 2"
+        b"\r\n\r\nho",
     )
     assert seen.raw == wire.fill(b"POST / HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 2\r\nVia: 1.1 wire\r\n\r\nhi")
     assert got.raw == b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\nVia: 1.1 wire\r\n\r\nho"
@@ -257,7 +259,8 @@ def test_connection_to_the_origin_is_shared(wire: Wire) -> None:
 def test_client_of_http_1_0_is_not_kept(wire: Wire, minor: int) -> None:
     """RFC 9112 section 9.3: a proxy does not keep the connection of an HTTP/1.0 client, whatever that asks for."""
     client = wire.client(
-        b"GET http://ORIGIN/ HTTP/1.%d\r\nHost: ORIGIN\r\nConnection: keep-alive\r\nProxy-Connection: keep-alive\r\n\r\n"
+        b"GET http://ORIGIN/ HTTP/1.%d\r\nHost: ORIGIN\r\nConnection: keep-alive\r\n"
+        b"Proxy-Connection: keep-alive\r\n\r\n"
         % minor
     )
     upstream = wire.origin.accept()

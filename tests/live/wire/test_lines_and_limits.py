@@ -1,4 +1,5 @@
-"""Request lines and field lines: what is no HTTP, what is no field, and how large things may be (RFC 9112 sections 2 to 5)."""
+"""Request lines and field lines: what is no HTTP, what is no field, and how large things may be (RFC 9112
+sections 2 to 5)."""
 
 from __future__ import annotations
 

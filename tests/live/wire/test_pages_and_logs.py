@@ -1,4 +1,5 @@
-"""The proxy's own answers and its access log: what they tell, and what they must not (RFC 9110 section 15, RFC 9209)."""
+"""The proxy's own answers and its access log: what they tell, and what they must not (RFC 9110 section 15, RFC
+9209)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Request targets: their forms, their hosts, and where the proxy does not go (RFC 9112 section 3.2, RFC 9110 section 4.2)."""
+"""Request targets: their forms, their hosts, and where the proxy does not go (RFC 9112 section 3.2, RFC 9110
+section 4.2)."""
 
 from __future__ import annotations
 

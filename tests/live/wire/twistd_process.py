@@ -126,8 +126,14 @@ class TwistdProcess:
 
     def sockets(self) -> int:
         """How many sockets it has open."""
-        descriptors = Path(f"/proc/{self.process.pid}/fd").iterdir()
-        return sum(str(descriptor.readlink()).startswith("socket:") for descriptor in descriptors)
+        count = 0
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            try:
+                count += str(descriptor.readlink()).startswith("socket:")
+            except FileNotFoundError:
+                # Closed between the listing and the look.
+                continue
+        return count
 
     def stop(self) -> None:
         """End it, and see that it met no fault of its own all the while."""

@@ -1,0 +1,228 @@
+"""The options of ``twistd pyproxy``, and the service that they ask for."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.application.service import IServiceMaker
+from twisted.python.usage import UsageError
+from zope.interface.verify import verifyObject
+
+from twistedproxy import tap
+from twistedproxy.record.access_log import AccessLog
+from twistedproxy.service import ProxyService
+from twistedproxy.settings.problems import SettingsError
+from twistedproxy.tap import Options, makeService
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings and state in a directory of the test's own, and the limit of descriptors as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONFIGURATION_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def options(*arguments: str, **twistd: object) -> Options:
+    """The options, as twistd hands them over with its own."""
+    made = Options()
+    made.parent = twistd
+    made.parseOptions(list(arguments))
+    return made
+
+
+def settings(*arguments: str) -> Any:
+    return options(*arguments).loaded.settings
+
+
+# ---------------------------------------------------------------- the options
+
+
+def test_nothing_said() -> None:
+    made = options()
+    assert made["config"] is None
+    assert made.loaded.settings.downstream.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert set(made.loaded.sources.values()) == {"default"}
+
+
+def test_listen_goes_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "pyproxy.toml").write_text('downstream.listen = ["tcp:1"]\nupstream.max_idle = 5\n')
+    made = settings("--listen", LOOPBACK, "--listen", r"tcp6:0:interface=\:\:1")
+    assert made.downstream.listen == (LOOPBACK, r"tcp6:0:interface=\:\:1")
+    assert made.upstream.max_idle == 5
+
+
+@pytest.mark.parametrize("endpoint", ["unix:it's.sock", 'unix:a"b.sock', "unix:a'''b.sock", r"unix:a\\b.sock"])
+def test_listen_takes_any_text(endpoint: str) -> None:
+    assert settings("--listen", endpoint).downstream.listen == (endpoint,)
+
+
+def test_set() -> None:
+    made = settings(
+        "--set", "upstream.connect_timeout = 3s", "--set", "access.clients=all", "--set", "upstream.connect_timeout=4"
+    )
+    assert made.upstream.connect_timeout == 4.0
+    assert made.access.clients == ("all",)
+
+
+def test_set_without_a_value() -> None:
+    with pytest.raises(UsageError, match=r"--set takes table\.key=value, not 'access\.clients'"):
+        options("--set", "access.clients")
+
+
+def test_set_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        options("--set", "access.clint=all")
+    assert raised.value.code == 1
+    assert capsys.readouterr().err.startswith("--set: access.clint: unknown key")
+
+
+def test_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[forwarding]\nvia = "mine"\n')
+    made = options("--config", "mine.toml")
+    assert made["config"] == str(file)
+    assert made.loaded.settings.forwarding.via == "mine"
+    # A daemon goes elsewhere, and reads it again.
+    monkeypatch.chdir("/")
+    file.write_text('[forwarding]\nvia = "changed"\n')
+    assert made.load().settings.forwarding.via == "changed"
+
+
+def test_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        options("-c", "nowhere.toml")
+    assert raised.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path / 'nowhere.toml'}: ")
+    assert error.count("\n") == 1
+
+
+def test_first_file_is_found_by_a_reload_and_missed_after(tmp_path: Path) -> None:
+    made = options()
+    file = tmp_path / "pyproxy.toml"
+    file.write_text('[forwarding]\nvia = "first"\n')
+    assert made.load().settings.forwarding.via == "first"
+    file.unlink()
+    # Falling back to the defaults would let go of whatever the file forbade.
+    with pytest.raises(SettingsError):
+        made.load()
+
+
+def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        options("--check")
+    assert raised.value.code == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "The settings are valid (no settings file, only defaults)."
+    assert second == "It listens on port 8080 of 127.0.0.1; only this machine can reach it."
+    (tmp_path / "pyproxy.toml").write_text("")
+    with pytest.raises(SystemExit):
+        options("--check")
+    assert capsys.readouterr().out.startswith(f"The settings are valid ({tmp_path / 'pyproxy.toml'}).\n")
+
+
+def test_print_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        options("--print-settings", "--set", "log.format=json")
+    assert raised.value.code == 0
+    printed = capsys.readouterr().out
+    assert '\nformat = "json"  # --set\n' in printed
+    (tmp_path / "pyproxy.toml").write_text(printed)
+    assert settings() == settings("--set", "log.format=json")
+
+
+def test_twistd_knows_it() -> None:
+    from twisted.plugin import getPlugins
+
+    (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "pyproxy"]
+    assert verifyObject(IServiceMaker, maker)
+    assert maker.options is Options
+    assert maker.makeService is makeService
+
+
+# ---------------------------------------------------------------- the service
+
+
+@pytest_twisted.async_yield_fixture
+async def services(running_reactor: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The services that a test makes, or fails to; stopped at the end."""
+    made: list[Any] = []
+
+    class Noted(ProxyService):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            made.append(self)
+
+    monkeypatch.setattr(tap, "ProxyService", Noted)
+    yield made
+    for service in made:
+        await service.stopService()
+        if service._operational_log is not None:
+            service._operational_log._file.close()
+
+
+def made_of(*arguments: str, **twistd: object) -> Any:
+    return makeService(options("--listen", LOOPBACK, *arguments, **twistd))
+
+
+def test_daemon(services: list[Any], tmp_path: Path) -> None:
+    service = made_of(nodaemon=0)
+    assert isinstance(service, ProxyService)
+    # Before it forks, so that whoever starts it sees what is wrong.
+    with socket.create_connection(("127.0.0.1", service.addresses()[0].port)):
+        pass
+    assert (tmp_path / "state" / "access.log").exists()
+    assert (tmp_path / "twistd.log").exists()
+
+
+def test_foreground(services: list[Any], tmp_path: Path) -> None:
+    service = made_of(nodaemon=1)
+    assert isinstance(service.plane.access_log, AccessLog)
+    assert "<LogFile - " in repr(service.plane.access_log)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_logger_of_another(services: list[Any], tmp_path: Path) -> None:
+    service = made_of("--set", "log.access=off", nodaemon=0, logger="theirs")
+    assert service._operational_log is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "twistd", "line"),
+    [
+        (("--set", "log.access=-"), {}, "pyproxy: a daemon has no standard output: let log.access name a file"),
+        (
+            ("--set", "log.access=/proc/none/log"),
+            {},
+            "pyproxy: the access log /proc/none/log cannot be opened: No such",
+        ),
+        ((), {"logfile": "/proc/none/log"}, "the log cannot be opened: "),
+        ((), {"logfile": "-"}, "the log cannot be opened: a daemon has no standard output"),
+        (("--listen", "tcp:PORT:interface=127.0.0.1"), {}, "pyproxy: cannot listen on tcp:PORT:interface=127.0.0.1: "),
+    ],
+    ids=["no standard output", "access log", "log", "log on standard output", "port"],
+)
+def test_what_cannot_be_had_is_one_line(
+    services: list[Any], arguments: tuple[str, ...], twistd: dict[str, object], line: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = tuple(argument.replace("PORT", port) for argument in arguments)
+        with pytest.raises(SystemExit) as raised:
+            made_of(*arguments, nodaemon=0, **twistd)
+    text = str(raised.value)
+    assert text.startswith(line.replace("PORT", port))
+    assert "\n" not in text
