@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.memory import Wire
-from twistedproxy.errors import RequestTimeout
+from twistedproxy.errors import ConnectionRefused, DestinationRefused, ProxyError, RequestTimeout
 from twistedproxy.exchange import Exchange
 from twistedproxy.http.head import HeadLimits, parse_request_head
 
@@ -39,6 +39,15 @@ def test_fields_are_there_for_the_log(wire: Wire) -> None:
     exchange = Exchange(wire.plane, wire.connection(wire.client()), head)
     assert exchange.request_field(b"referer") == b"here"
     assert exchange.version == b"HTTP/1.1"
+
+
+@pytest.mark.parametrize(("error", "kind"), [(DestinationRefused, "answer"), (ConnectionRefused, "forward")])
+def test_a_refusal_was_never_forwarded(wire: Wire, error: type[ProxyError], kind: str) -> None:
+    """Not even when it took a look-up to find out; the log tells policy from misfortune by this."""
+    exchange = Exchange(wire.plane, wire.connection(wire.client()), None)
+    exchange.kind = "forward"
+    exchange.fail(error())
+    assert wire.records.all[0].kind == kind
 
 
 def test_its_repr_keeps_secrets(wire: Wire) -> None:

@@ -9,24 +9,22 @@ from twisted.python.failure import Failure
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import FramingError, ProxyError
-from twistedproxy.exchange import Downstream, Exchange
+from twistedproxy.exchange import Downstream
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import parse_target
-from twistedproxy.opaque import relay_between
-from twistedproxy.tunnel.relay import Relay
+from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.upstream.connector import Connected
 
 
-class Connect(Exchange):
+class Connect(OpaqueExchange):
     """A CONNECT, from its admission to the end of its tunnel."""
 
-    __slots__ = ("_dialed", "_dialing", "_relay", "_request_ended")
+    __slots__ = ("_dialed", "_dialing", "_request_ended")
 
     def __init__(self, plane: DataPlane, downstream: Downstream, request: RequestHead) -> None:
         super().__init__(plane, downstream, request)
         self._dialing: Deferred[Connected] | None = None
         self._dialed: socket.socket | None = None
-        self._relay: Relay | None = None
         self._request_ended = False
 
     def start(self) -> None:
@@ -93,31 +91,7 @@ class Connect(Exchange):
             return
         self._dialed = None
         transport, to_upstream = downstream.detach()
-        self._relay = relay_between(
-            self.plane,
-            self.snapshot.settings.tunnel,
-            transport,
-            upstream,
-            to_upstream=to_upstream,
-            to_client=b"",
-            ended=self._relay_ended,
-        )
-        self._relay.start()
-
-    def _relay_ended(self, relay: Relay) -> None:
-        # The base class takes what the connection had counted from what it has counted.
-        self.bytes_from_client -= relay.bytes_to_upstream
-        self.bytes_to_client -= relay.bytes_to_client
-        self.bytes_to_upstream = relay.bytes_to_upstream
-        self.bytes_from_upstream = relay.bytes_to_client
-        self._relay = None
-        self.finish(relay.reason)
-
-    def stop(self, reason: str) -> None:
-        if self._relay is not None:
-            self._relay.stop(reason)
-        else:
-            super().stop(reason)
+        self.become_relay(transport, upstream, to_upstream, b"")
 
     def release(self) -> None:
         if self._dialing is not None:

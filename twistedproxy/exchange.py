@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import LoopDetected, ProxyError
+from twistedproxy.errors import LoopDetected, ProxyError, Refused
 from twistedproxy.http.forwarding import via_names
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.record.escaping import without_userinfo
@@ -201,6 +201,9 @@ class Exchange:
         if self.over:
             return
         self.release()
+        if isinstance(error, Refused):
+            # Found out late, by the resolved address: it was never forwarded anywhere.
+            self.kind = "answer"
         self.detail = error.detail
         if self.status and not self.downstream.take_back():
             self.downstream.cut()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import ProxyError, RequestError, UpgradeFailed
-from twistedproxy.exchange import Downstream, Exchange
+from twistedproxy.exchange import Downstream
 from twistedproxy.http.forwarding import forwarded_trailer_lines, max_forwards, upgrade_offered
 from twistedproxy.http.grammar import list_tokens
 from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
-from twistedproxy.opaque import relay_between
+from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.record.finished import CLIENT_LEFT
-from twistedproxy.tunnel.relay import Relay
 from twistedproxy.upstream.http1 import UpstreamConnection
 from twistedproxy.upstream.pool import Ticket
 
@@ -25,12 +24,11 @@ _ALLOW = b"CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE"
 _SECRET_FIELDS = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 
 
-class Forward(Exchange):
+class Forward(OpaqueExchange):
     """A request on its way to an origin, and the response on its way back."""
 
     __slots__ = (
         "_held",
-        "_relay",
         "_request_ended",
         "_response_options",
         "_retried",
@@ -48,7 +46,6 @@ class Forward(Exchange):
         self._upgrade: tuple[bytes, ...] = ()
         self._upstream: UpstreamConnection | None = None
         self._ticket: Ticket | None = None
-        self._relay: Relay | None = None
         self._held: list[bytes] = []
         self._trailers: list[FieldLine] = []
         self._request_ended = False
@@ -232,36 +229,13 @@ class Forward(Exchange):
         if self.downstream.full:
             # 101 is a few hundred bytes: a client that has no room for them is not reading at all.
             raise UpgradeFailed("the client does not read")
-        self._settle_upstream(upstream)
+        self._settle_upstream()
         upstream_transport, to_client = upstream.detach()
         client_transport, to_upstream = self.downstream.detach()
         self.kind = "tunnel"
-        self._relay = relay_between(
-            self.plane,
-            self.snapshot.settings.tunnel,
-            client_transport,
-            upstream_transport,
-            to_upstream=to_upstream,
-            to_client=to_client,
-            ended=self._relay_ended,
-        )
-        self._relay.start()
-
-    def _relay_ended(self, relay: Relay) -> None:
-        self.bytes_from_client += -relay.bytes_to_upstream
-        self.bytes_to_client += -relay.bytes_to_client
-        self.bytes_to_upstream += relay.bytes_to_upstream
-        self.bytes_from_upstream += relay.bytes_to_client
-        self._relay = None
-        self.finish(relay.reason)
+        self.become_relay(client_transport, upstream_transport, to_upstream, to_client)
 
     # ------------------------------------------------------------ the end
-
-    def stop(self, reason: str) -> None:
-        if self._relay is not None:
-            self._relay.stop(reason)
-        else:
-            super().stop(reason)
 
     def release(self) -> None:
         if self._ticket is not None:
@@ -272,7 +246,7 @@ class Forward(Exchange):
             self._settle_upstream()
             upstream.abandon()
 
-    def _settle_upstream(self, upstream: UpstreamConnection | None = None) -> None:
+    def _settle_upstream(self) -> None:
         upstream = self._upstream
         if upstream is not None:
             self.bytes_to_upstream += upstream.sent - self._sent_before

@@ -10,10 +10,50 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, Protocol
 
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.exchange import Downstream, Exchange
+from twistedproxy.http.message import RequestHead
 from twistedproxy.settings.types import TunnelSettings
 from twistedproxy.tunnel.copying import CopyingRelay
 from twistedproxy.tunnel.relay import Relay
 from twistedproxy.tunnel.splice import SPLICE_AVAILABLE, SpliceRelay
+
+
+class OpaqueExchange(Exchange):
+    """The base of the exchanges whose connections can become a relay; their record then comes at its end."""
+
+    __slots__ = ("_relay",)
+
+    def __init__(self, plane: DataPlane, downstream: Downstream, request: RequestHead) -> None:
+        super().__init__(plane, downstream, request)
+        self._relay: Relay | None = None
+
+    def become_relay(self, client: Any, upstream: Any, to_upstream: bytes, to_client: bytes) -> None:
+        """Relay between ``client`` and ``upstream``, after what either has said already; see `relay_between`."""
+        relay = self._relay = relay_between(
+            self.plane,
+            self.snapshot.settings.tunnel,
+            client,
+            upstream,
+            to_upstream=to_upstream,
+            to_client=to_client,
+            ended=self._relay_ended,
+        )
+        relay.start()
+
+    def _relay_ended(self, relay: Relay) -> None:
+        # `count` takes these two from what the connection had counted before it was detached.
+        self.bytes_from_client -= relay.bytes_to_upstream
+        self.bytes_to_client -= relay.bytes_to_client
+        self.bytes_to_upstream += relay.bytes_to_upstream
+        self.bytes_from_upstream += relay.bytes_to_client
+        self._relay = None
+        self.finish(relay.reason)
+
+    def stop(self, reason: str) -> None:
+        if self._relay is not None:
+            self._relay.stop(reason)
+        else:
+            super().stop(reason)
 
 
 def relay_between(

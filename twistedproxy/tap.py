@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.python.usage import Options as TwistedOptions
@@ -75,12 +75,9 @@ class Options(TwistedOptions):
             raise SystemExit(1) from None
         if self["check"]:
             where = self["config"] or "no settings file, only defaults"
-            sys.stdout.write(f"The settings are valid ({where}).\n")
-            sys.stdout.writelines(f"{sentence}\n" for sentence in describe(self.loaded.settings))
-            raise SystemExit(0)
+            _print_and_end("\n".join([f"The settings are valid ({where}).", *describe(self.loaded.settings), ""]))
         if self["print-settings"]:
-            sys.stdout.write(annotated_toml(self.loaded.settings, self.loaded.sources))
-            raise SystemExit(0)
+            _print_and_end(annotated_toml(self.loaded.settings, self.loaded.sources))
 
     def load(self) -> Loaded:
         """Read the settings; `SettingsError` when they cannot be used."""
@@ -91,6 +88,16 @@ class Options(TwistedOptions):
         if self["config"] is None:
             return load("", "default", self.overrides)
         return load_file(self["config"], self.overrides)
+
+
+def _print_and_end(text: str) -> NoReturn:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads it, such as head, has read enough; what is left must not be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
 
 
 def makeService(options: Options) -> IService:

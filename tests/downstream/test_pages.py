@@ -57,7 +57,7 @@ def test_plain_text() -> None:
         (b"Proxy-Status", b"proxy.test; error=connection_refused"),
     ]
     assert content.decode() == (
-        "502 Bad Gateway\n\nThe server refused the connection.\n127.0.0.1:1: Connection refused.\n\n"
+        "502 Bad Gateway\n\nThe server refused the connection.\nWhat was wrong: 127.0.0.1:1: Connection refused.\n\n"
         "GET http://origin.test/\n\nAnswered by the proxy proxy.test. Its log has the reason connection_refused.\n"
     )
 
@@ -75,7 +75,7 @@ def test_html() -> None:
     assert lines[0] == (b"Content-Type", b"text/html; charset=utf-8")
     page = Text(content.decode())
     assert "502 Bad Gateway\nThe request has come round to the proxy that already forwarded it." in page.text
-    assert "\nIts Via field names this proxy.\n" in page.text
+    assert "\nWhat was wrong: its Via field names this proxy.\n" in page.text
     assert "\nGET /\n" in page.text
     assert "Its log has the reason loop_detected." in page.text
     assert "script" not in page.elements

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _STEP = 0.01
 _LISTENING = re.compile(r"listening on (\S+)")
-_TWISTD = str(Path(sys.executable).with_name("twistd"))
+TWISTD = str(Path(sys.executable).with_name("twistd"))
 
 
 def awaited(what: Callable[[], T], described: str) -> T:
@@ -99,7 +99,7 @@ class Daemon:
 
     def _command(self) -> list[str]:
         mode = [f"--pidfile={self.pid_file}"] if self._daemonized else ["-n", "--pidfile="]
-        return [_TWISTD, *mode, *self._twistd, "pyproxy", *self._options]
+        return [TWISTD, *mode, *self._twistd, "pyproxy", *self._options]
 
     def _limit_descriptors(self) -> None:
         if self._descriptors:

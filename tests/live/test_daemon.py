@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.live.command import curl
-from tests.live.daemon import ANY_PORT, Daemon
+from tests.live.daemon import ANY_PORT, PATIENCE, TWISTD, Daemon, clean_environment
 from tests.live.fetch import fetch
 from tests.live.origin import LINE, Authority, Origin
 
@@ -95,6 +97,24 @@ def test_printed_settings_load_again(make_daemon: MakeDaemon) -> None:
     assert status == 0
     without_sources = [line.partition("  # ")[0] for line in printed.splitlines()]
     assert [line.partition("  # ")[0] for line in printed_again.splitlines()] == without_sources
+
+
+@pytest.mark.parametrize("option", ["--check", "--print-settings"])
+def test_nobody_reads_what_is_printed(tmp_path: Path, option: str) -> None:
+    """As when it is piped into head."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [TWISTD, "pyproxy", option],
+            env=clean_environment(tmp_path),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_settings_that_mean_nothing_are_refused(make_daemon: MakeDaemon) -> None:

@@ -62,7 +62,7 @@ def test_squid(make_daemon: MakeDaemon, origin: Origin) -> None:
         f"TCP_MISS/200 GET {url} - HIER_DIRECT/127.0.0.1 text/plain",
         f"TCP_MISS/200 GET {url} - HIER_DIRECT/127.0.0.1 text/plain",
         f"TCP_TUNNEL/200 CONNECT 127.0.0.1:{port} - HIER_DIRECT/127.0.0.1 -",
-        "TCP_MISS/403 GET http://169.254.169.254/latest/meta-data/ - HIER_NONE/- - destination_denied",
+        "TCP_DENIED/403 GET http://169.254.169.254/latest/meta-data/ - HIER_NONE/- - destination_denied",
         "TCP_MISS/502 GET http://127.0.0.1:1/?secret - HIER_NONE/- - connection_refused",
         "NONE/400 - error:malformed_request - HIER_NONE/- - malformed_request",
     ]

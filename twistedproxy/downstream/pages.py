@@ -71,7 +71,7 @@ def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tup
         "name": quote(name),
         "reason": error.reason,
     }
-    detail = error.detail and error.detail[0].upper() + error.detail[1:] + "."
+    detail = error.detail and f"What was wrong: {error.detail}."
     if html:
         words["detail"] = f"<p>{quote(detail)}</p>\n" if detail else ""
         words["request"] = f"<p><code>{quote(what)}</code></p>\n" if what else ""

@@ -260,8 +260,7 @@ def test_client_of_http_1_0_is_not_kept(wire: Wire, minor: int) -> None:
     """RFC 9112 section 9.3: a proxy does not keep the connection of an HTTP/1.0 client, whatever that asks for."""
     client = wire.client(
         b"GET http://ORIGIN/ HTTP/1.%d\r\nHost: ORIGIN\r\nConnection: keep-alive\r\n"
-        b"Proxy-Connection: keep-alive\r\n\r\n"
-        % minor
+        b"Proxy-Connection: keep-alive\r\n\r\n" % minor
     )
     upstream = wire.origin.accept()
     assert upstream.read_request().values(b"connection") == []
