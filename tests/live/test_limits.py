@@ -90,7 +90,7 @@ def test_connections_of_one_client(make_daemon: MakeDaemon, origin: Origin) -> N
         assert client.read_response().content == LINE
     refusal = fetch(proxy, origin.url("http"))
     assert refusal.status == 429
-    assert b"It is set by downstream.max_connections_per_client." in refusal.content
+    assert b"it is set by downstream.max_connections_per_client." in refusal.content
     held[0].close()
     held[1].send(request_for(origin.url("http")))
     assert held[1].read_response().content == LINE
