@@ -9,11 +9,17 @@ whoever produces the bytes should rest. Memory is bounded by that rest, not by a
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
+
+
+# Linux: where tcpi_bytes_acked is in its struct tcp_info.
+_TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
+_ACKED: Final = struct.Struct("120xQ")
 
 
 class Sender(Protocol):
@@ -24,6 +30,10 @@ class Sender(Protocol):
 
     sent: int
     """Bytes given to it so far."""
+
+    @property
+    def taken(self) -> int:
+        """How many bytes the peer's system has confirmed; all of them where this one does not tell."""
 
     def write(self, data: bytes) -> None:
         """Say ``data``, with the next `flush`."""
@@ -65,12 +75,13 @@ def _take_back(said: list[bytes], size: int) -> bool:
 class SocketSender:
     """Sends on the socket itself; the transport gets the rest, and pulls from here when it has sent that."""
 
-    __slots__ = ("_broken", "_drained", "_said", "_send", "_transport", "full", "sent")
+    __slots__ = ("_broken", "_drained", "_handle", "_said", "_send", "_transport", "full", "sent")
 
     def __init__(
         self, transport: Any, handle: socket.socket, drained: Callable[[], None], broken: Callable[[], None]
     ) -> None:
         self._transport = transport
+        self._handle = handle
         self._send = handle.send
         self._drained = drained
         self._broken = broken
@@ -80,6 +91,14 @@ class SocketSender:
 
     def __repr__(self) -> str:
         return f"<SocketSender sent={self.sent}{' full' if self.full else ''}>"
+
+    @property
+    def taken(self) -> int:
+        try:
+            return int(_ACKED.unpack(self._handle.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKED.size))[0])
+        except (OSError, struct.error):
+            # Not TCP, not Linux, or one from before 4.1.
+            return self.sent
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)
@@ -148,6 +167,10 @@ class TransportSender:
 
     def __repr__(self) -> str:
         return f"<TransportSender sent={self.sent}{' full' if self.full else ''}>"
+
+    @property
+    def taken(self) -> int:
+        return self.sent
 
     def write(self, data: bytes) -> None:
         self.sent += len(data)

@@ -34,8 +34,8 @@ class Work:
         cls.done += max(0, last - first)
 
 
-class Found:
-    """How ``find`` is counted: as far as it looked."""
+class Counted:
+    """A buffer: ``find`` costs as much as it looked at, a slice what it copies."""
 
     def find(self: Any, sought: bytes, start: int = 0, end: int | None = None) -> int:
         found = self.plain.find(self, sought, start, len(self) if end is None else end)
@@ -43,16 +43,17 @@ class Found:
         return found
 
     def __getitem__(self: Any, key: Any) -> Any:
-        if isinstance(key, slice):
-            Work.add(key.start, key.stop, len(self))
-        return self.plain.__getitem__(self, key)
+        if not isinstance(key, slice):
+            return self.plain.__getitem__(self, key)
+        Work.add(key.start, key.stop, len(self))
+        return type(self)(self.plain.__getitem__(self, key))
 
 
-class CountedBytes(Found, bytes):
+class CountedBytes(Counted, bytes):
     plain = bytes
 
 
-class CountedBytearray(Found, bytearray):
+class CountedBytearray(Counted, bytearray):
     """A buffer. Taking away its beginning is free, as in a bytearray; it moves an offset."""
 
     plain = bytearray

@@ -145,6 +145,11 @@ def test_responses_are_refused_early(data: bytes, count: int, detail: str) -> No
             LONG_TARGET,
         ),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", LONG_TARGET),
+        # 64 of a method, 16,384 of a target and 12 around them: here the line has been too long already.
+        (b"GET /" + b"a" * 16_454 + b"\x00", CONTROL),
+        (b"GET /" + b"a" * 16_455 + b"\x00", LONG_TARGET),
+        (b"GET /" + b"a" * 16_455 + b"\n", LONG_TARGET),
+        (b"GET /" + b"a" * 16_454 + b"\rx", LONG_TARGET),
         (b"G" * 70_000 + b" / HTTP/1.1\r\n\r\n", LONG_METHOD),
         (b"G" * 17_000 + b"( / HTTP/1.1\r\n\r\n", LONG_METHOD),
         (

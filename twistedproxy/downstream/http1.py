@@ -88,6 +88,7 @@ class DownstreamConnection(Protocol):
         self._last = False
         self._half_closed = False
         self._sent_at_check = 0
+        self._taken = 0
         self._head_began = False
         self._lingering = False
         self._detached = False
@@ -172,11 +173,8 @@ class DownstreamConnection(Protocol):
             self._rest()
 
     def _begin(self, request: RequestHead) -> None:
-        exchange: Connect | Forward
-        if request.method == b"CONNECT":
-            exchange = Connect(self._plane, self, request)
-        else:
-            exchange = Forward(self._plane, self, request)
+        kind: type[Connect] | type[Forward] = Connect if request.method == b"CONNECT" else Forward
+        exchange = kind(self._plane, self, request)
         exchange.bytes_from_client = self._request_start
         self._exchange = exchange
         self._request = request
@@ -193,7 +191,7 @@ class DownstreamConnection(Protocol):
         deadlines = self._deadlines
         if self._sender.full:
             if self.deadline == inf:
-                deadlines.expire_in(self, self._settings.write_timeout)
+                self._expect_reading()
         elif self._exchange is None:
             if self._reader.between_messages:
                 deadlines.expire_in(self, self._settings.idle_timeout)
@@ -261,7 +259,7 @@ class DownstreamConnection(Protocol):
         if not self._gone:
             self._sender.flush()
             if self._sender.full and self.deadline == inf:
-                self._deadlines.expire_in(self, self._settings.write_timeout)
+                self._expect_reading()
 
     def send_interim(self, head: ResponseHead) -> None:
         self._send_head(head, 1, close=False)
@@ -329,8 +327,8 @@ class DownstreamConnection(Protocol):
         if self._gone:
             return
         self._leave()
-        if self._response_length == UNTIL_CLOSE:
-            # A reset: content that ends with the connection would look whole (RFC 9112 section 8).
+        if self._response_length == UNTIL_CLOSE or self._sender.full:
+            # A reset: an end would look like that of the content (RFC 9112 section 8), or wait for a reader for ever.
             self._transport.abortConnection()
         else:
             self._sender.finish()
@@ -424,9 +422,10 @@ class DownstreamConnection(Protocol):
         """No more answers: say so, let the client read the last one, and close."""
         self._lingering = True
         if self._sender.full:
-            self._deadlines.expire_in(self, self._settings.write_timeout)
+            self._expect_reading()
             return
         self._sender.finish()
+        self._taken = -1
         self._deadlines.expire_in(self, LINGER)
         self._resume()
         if self._half_closed or not isinstance(self._sender, SocketSender):
@@ -434,11 +433,21 @@ class DownstreamConnection(Protocol):
         else:
             self._transport.loseWriteConnection()
 
+    def _expect_reading(self) -> None:
+        """Give the client some time to take in something of what waits for it, here or in the system's buffers."""
+        self._taken = self._sender.taken
+        self._deadlines.expire_in(self, self._settings.write_timeout)
+
     def deadline_passed(self) -> None:
         exchange = self._exchange
-        if self._lingering:
+        sender = self._sender
+        unread = sender.full or (self._lingering and sender.taken < sender.sent)
+        if unread and sender.taken > self._taken:
+            # What waits is some MiB at most, but a slow client takes them in only so fast.
+            self._expect_reading()
+        elif self._lingering:
             self._transport.abortConnection()
-        elif self._sender.full:
+        elif sender.full:
             self._lose_client(CLIENT_STALLED)
         elif exchange is None:
             if self._reader.between_messages:
@@ -448,7 +457,7 @@ class DownstreamConnection(Protocol):
         elif self._receiving:
             self._refuse(RequestTimeout(f"none of its content came for {self._settings.body_timeout:g} s"))
         elif self._half_closed:
-            if self._sender.sent == self._sent_at_check:
+            if sender.sent == self._sent_at_check:
                 self._lose_client(CLIENT_LEFT)
             else:
                 self._rest()

@@ -29,6 +29,7 @@ _RESPONSE_DROPPED = frozenset(
         b"connection",
         b"proxy-connection",
         b"keep-alive",
+        b"te",
         b"transfer-encoding",
         b"upgrade",
         b"content-length",
@@ -53,6 +54,7 @@ _UNSAFE_TRAILERS = frozenset(
         b"expires",
         b"forwarded",
         b"host",
+        b"http2-settings",
         b"if-match",
         b"if-modified-since",
         b"if-none-match",
@@ -162,7 +164,7 @@ def max_forwards(head: RequestHead) -> int | None:
     if not value.isdigit():
         return None
     digits = value.lstrip(b"0")
-    # No more hops than there can be, so that a number of any length is cheap to read and does count down.
+    # More hops than there can be are as good as that many: a number of any length is cheap to read, and counts down.
     return int(digits or b"0") if len(digits) < len(str(_MOST_HOPS)) else _MOST_HOPS
 
 
@@ -172,7 +174,8 @@ def forwarded_response_lines(
     """The field lines of a final or interim response as the client gets them.
 
     ``date`` is added when the response has none (RFC 9110 section 6.6.1). ``close`` says that the connection to the
-    client ends with this response. The framing is ours: see `forwarded_framing`.
+    client ends with this response. The framing is ours: content of unknown length is chunked for an HTTP/1.1 client,
+    and ends with the connection for another.
     """
     fields = head.fields
     index = fields.index

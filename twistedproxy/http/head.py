@@ -126,13 +126,14 @@ def _request_line_error(head: bytes | bytearray, start: int, limits: HeadLimits)
     """Say what is wrong with the request line at ``start``, or with the beginning of one that is too long."""
     if not is_token(head[start : start + 1]):
         return RequestError("the request line does not begin with a method")
-    end = head.find(b"\r\n", start, start + limits.max_request_line)
-    if end < 0:
-        end = start + limits.max_request_line
+    too_long = start + limits.max_request_line
+    end = head.find(b"\r\n", start, too_long)
     # As far as the first octet of its end, for what stands before that is judged by it.
-    forbidden = forbidden_octet(head, start, end + 1)
+    forbidden = forbidden_octet(head, start, too_long if end < 0 else end + 1)
     if forbidden:
         return RequestError(forbidden)
+    if end < 0:
+        end = too_long
     line = bytes(head[start:end])
     method, _, rest = line.partition(b" ")
     if not is_token(method):

@@ -229,11 +229,9 @@ class UpstreamConnection(TwistedProtocol):
         except ProxyError as error:
             self._fail(error)
         else:
-            if self._listener is listener and not self._paused:
-                if self._response is not None:
-                    self._deadlines.expire_in(self, self._settings.body_timeout)
-                elif self._request_ended:
-                    self._deadlines.expire_in(self, self._settings.first_byte_timeout)
+            # A head that trickles in does not push the deadline back.
+            if self._response is not None and self._listener is listener and not self._paused:
+                self._deadlines.expire_in(self, self._settings.body_timeout)
         listener.response_turn_ended()
 
     def _response_began(self, head: ResponseHead, listener: ResponseListener) -> None:
@@ -241,6 +239,8 @@ class UpstreamConnection(TwistedProtocol):
             self._interim_responses += 1
             if self._interim_responses > MAX_INTERIM_RESPONSES:
                 raise ResponseError(f"there are more than {MAX_INTERIM_RESPONSES} interim answers")
+            if self._request_ended:
+                self._deadlines.expire_in(self, self._settings.first_byte_timeout)
         else:
             self._response = head
         listener.response_began(head)

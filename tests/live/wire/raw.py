@@ -141,7 +141,7 @@ class Connection:
         pieces = [self.buffer]
         have = len(self.buffer)
         while have < size:
-            data = self.socket.recv(1 << 20)
+            data = self.socket.recv(min(1 << 20, size - have))
             if not data:
                 self.buffer = b"".join(pieces)
                 raise Cut(f"the connection ended after {have} bytes of {size}")

@@ -63,6 +63,20 @@ def test_download_that_nobody_reads(wire: Wire, still_well: Callable[[], None]) 
     assert upstream.was_reset()
 
 
+def test_cut_download_that_nobody_reads(wire: Wire) -> None:
+    """RFC 9112 section 8: it ends when the origin ends it, and does not wait for the client to read."""
+    before = wire.proxy.sockets()
+    client = wire.client(GET)
+    upstream = wire.origin.accept()
+    upstream.read_request()
+    upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
+    push(upstream, b"x" * 65536, 200 * MIB)
+    upstream.reset()
+    assert client.was_reset()
+    assert wire.why(client) == "response_cut"
+    assert wire.proxy.sockets() <= before
+
+
 @pytest.mark.parametrize("framing", [b"Content-Length: 99999999999", b"Transfer-Encoding: chunked"])
 def test_upload_that_nobody_reads(wire: Wire, still_well: Callable[[], None], framing: bytes) -> None:
     """The client is not read from either."""
@@ -116,6 +130,23 @@ def test_pipeline_behind_a_request_that_takes_long(wire: Wire, still_well: Calla
     assert client.read_response().content == b"ok"
     for _ in range(1000):
         assert client.read_response().status == 200
+
+
+def test_pipeline_that_never_ends(wire: Wire, still_well: Callable[[], None]) -> None:
+    """RFC 9112 section 9.3.2: no more is read while enough waits, however many answers go out meanwhile."""
+    client = wire.client(GET)
+    upstream = wire.origin.accept()
+    before = wire.proxy.memory()
+    requests = wire.fill(GET) * 2000
+    client.socket.setblocking(False)
+    for _ in range(300):
+        upstream.read_request()
+        upstream.send(OK)
+        while select.select([], [client.socket], [], 0)[1]:
+            client.socket.send(requests)
+    assert wire.proxy.memory() - before < 4 * MIB
+    still_well()
+    client.reset()
 
 
 def test_pipeline_of_many(wire: Wire) -> None:

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.live.wire.raw import Connection
+from tests.live.wire.twistd_process import pause
 from tests.live.wire.wire import Wire
 
 OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
@@ -117,6 +119,34 @@ def test_origin_that_does_not_answer(hasty: Wire) -> None:
     assert hasty.why(client) == "first_byte_timeout"
 
 
+def test_answer_that_trickles_in(hasty: Wire) -> None:
+    """RFC 9110 section 15.6.5: the head of an answer is late too when it comes byte by byte."""
+    client = hasty.client(GET)
+    elapsed = Elapsed()
+    upstream = hasty.origin.accept()
+    upstream.read_request()
+    for byte in b"HTTP/1.1 200 OK\r\nA: bcdefghijklmnopqrstuvwxyz":
+        upstream.send(bytes((byte,)))
+        if not client.silent(0.1):
+            break
+    assert 0.4 < elapsed() < 1.5
+    assert client.read_response().status == 504
+    assert hasty.why(client) == "first_byte_timeout"
+
+
+def test_interim_answers_show_that_it_works(hasty: Wire) -> None:
+    """RFC 9110 section 15.2: each of them gives the final one as long again."""
+    client = hasty.client(GET)
+    upstream = hasty.origin.accept()
+    upstream.read_request()
+    for _ in range(4):
+        assert client.silent(0.2)
+        upstream.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        client.read_through(b"\r\n\r\n")
+    upstream.send(OK)
+    assert client.read_response().status == 200
+
+
 @pytest.mark.parametrize("minor", [1, 0])
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 9\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhello", b"\r\nhello"]
@@ -146,6 +176,33 @@ def test_client_that_does_not_read(hasty: Wire) -> None:
     assert elapsed() < 3
     assert client.was_reset()
     assert hasty.why(client) == "client_stalled"
+
+
+def test_clients_that_read_slowly(hasty: Wire) -> None:
+    """RFC 9112 section 9.6: who goes on reading gets all of it, however much waits in the system's buffers.
+
+    One client's connection is kept, the other's closed after the answer.
+    """
+    size = 4_000_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    clients: list[Connection] = []
+    sending: list[threading.Thread] = []
+    for option in (b"x", b"close"):
+        clients.append(hasty.client(GET[:-2] + b"Connection: " + option + b"\r\n\r\n"))
+        upstream = hasty.origin.accept()
+        upstream.read_request()
+        sending.append(threading.Thread(target=upstream.send, args=(answer,)))
+        sending[-1].start()
+        assert b"Content-Length: 4000000" in clients[-1].read_through(b"\r\n\r\n")
+    elapsed = Elapsed()
+    for _ in range(size // 100_000):
+        for client in clients:
+            client.read(100_000)
+        pause(0.1)
+    for thread in sending:
+        thread.join()
+    assert elapsed() > 3
+    assert [hasty.why(client) for client in clients] == [None, None]
 
 
 def test_origin_that_does_not_read(hasty: Wire) -> None:

@@ -22,9 +22,9 @@ NAME: Final = "wire"
 _STEP = 0.01
 
 
-def pause() -> None:
+def pause(seconds: float = _STEP) -> None:
     """Let the proxy go on for a moment, while something outside is polled."""
-    select.select([], [], [], _STEP)
+    select.select([], [], [], seconds)
 
 
 class TwistdProcess:
