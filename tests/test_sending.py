@@ -143,3 +143,26 @@ def test_other_transports_are_written_to() -> None:
     sender.finish()
     assert transport.producer is None
     assert repr(sender) == "<TransportSender sent=1>"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_peer_has_taken_is_told(server: Server, peer: socket.socket) -> None:
+    """A peer that reads, however slowly, can be told from one that does not."""
+    from twisted.internet.threads import deferToThread
+
+    size = 16 << 20
+    server.sender.write(bytes(size))
+    server.sender.flush()
+    assert server.sender.full
+    before = server.sender.taken
+    assert before < server.sender.sent
+
+    def read(wanted: int) -> None:
+        while wanted:
+            wanted -= len(peer.recv(min(wanted, 1 << 20)))
+
+    await deferToThread(read, 4 << 20)
+    assert before < server.sender.taken < size
+    await deferToThread(read, size - (4 << 20))
+    await server.drained
+    assert server.sender.taken >= size

@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-
 # Linux: where tcpi_bytes_acked is in its struct tcp_info.
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
 _ACKED: Final = struct.Struct("120xQ")

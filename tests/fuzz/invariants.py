@@ -162,7 +162,7 @@ def check_forwarded_response(message: Message, method: bytes) -> None:
         assert second.fields.lines == lines
         assert (read_again.content, read_again.trailers) == (message.content, trailers if length == CHUNKED else [])
         if not interim:
-            expected = (head.status, head.phrase, _lowered(lines), message.content, _lowered(read_again.trailers))
+            expected = (head.status, head.phrase, _lowered(lines), message.content, _lowered(read_again.trailers or []))
             assert h11_response(data, method) == expected
 
 

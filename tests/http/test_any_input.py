@@ -92,7 +92,18 @@ def test_written_request_is_read_back(
     reading = read_requests(pieces(data * 2, cuts), LIMITS)
     assert reading.error is None
     assert reading.consumed == 2 * len(data)
-    expected = (method, target, False, 1, lines, length, [], True, b"".join(contents), trailers or [])
+    expected: tuple[object, ...] = (
+        method,
+        target,
+        False,
+        1,
+        lines,
+        length,
+        [],
+        True,
+        b"".join(contents),
+        trailers or [],
+    )
     assert [message.described() for message in reading.messages] == [expected, expected]
 
 
@@ -118,5 +129,5 @@ def test_written_response_is_read_back(
     reading = read_responses(pieces(data * 2, cuts), limits=LIMITS)
     assert reading.error is None
     assert reading.consumed == 2 * len(data)
-    expected = (status, phrase, 1, lines, length, [], True, b"".join(contents), trailers or [])
+    expected: tuple[object, ...] = (status, phrase, 1, lines, length, [], True, b"".join(contents), trailers or [])
     assert [message.described() for message in reading.messages] == [expected, expected]

@@ -336,18 +336,18 @@ def test_trailers() -> None:
 @pytest.mark.parametrize(
     ("lines", "options", "kept"),
     [
-        ((), set(), True),
-        ((b"Connection: keep-alive",), {b"keep-alive"}, True),
-        ((b"Connection: Close",), {b"close"}, False),
-        ((b"Connection: x, CLOSE ,, Y",), {b"x", b"close", b"y"}, False),
-        ((b"Connection: x", b"connection: close"), {b"x", b"close"}, False),
-        ((b"Connection:",), set(), True),
-        ((b"Connection: closed",), {b"closed"}, True),
-        ((b'Connection: "close"',), {b'"close"'}, True),
-        ((b"Proxy-Connection: close",), set(), True),
+        ((), frozenset(), True),
+        ((b"Connection: keep-alive",), frozenset({b"keep-alive"}), True),
+        ((b"Connection: Close",), frozenset({b"close"}), False),
+        ((b"Connection: x, CLOSE ,, Y",), frozenset({b"x", b"close", b"y"}), False),
+        ((b"Connection: x", b"connection: close"), frozenset({b"x", b"close"}), False),
+        ((b"Connection:",), frozenset(), True),
+        ((b"Connection: closed",), frozenset({b"closed"}), True),
+        ((b'Connection: "close"',), frozenset({b'"close"'}), True),
+        ((b"Proxy-Connection: close",), frozenset(), True),
     ],
 )
-def test_connection_options(lines: tuple[bytes, ...], options: set[bytes], kept: bool) -> None:
+def test_connection_options(lines: tuple[bytes, ...], options: frozenset[bytes], kept: bool) -> None:
     """RFC 9110 section 7.6.1, RFC 9112 section 9.6."""
     head = parse(with_fields(*lines))
     assert (head.options, head.keep_alive) == (options, kept)

@@ -286,13 +286,13 @@ def test_no_content(status: bytes, method: bytes, version: bytes, lines: tuple[b
 @pytest.mark.parametrize(
     ("version", "line", "options", "kept"),
     [
-        (b"HTTP/1.1", b"Connection: keep-alive", {b"keep-alive"}, True),
-        (b"HTTP/1.1", b"Connection: x, CLOSE", {b"x", b"close"}, False),
-        (b"HTTP/1.0", b"Connection: keep-alive", {b"keep-alive"}, False),
-        (b"HTTP/1.1", b"Keep-Alive: timeout=5", set(), True),
+        (b"HTTP/1.1", b"Connection: keep-alive", frozenset({b"keep-alive"}), True),
+        (b"HTTP/1.1", b"Connection: x, CLOSE", frozenset({b"x", b"close"}), False),
+        (b"HTTP/1.0", b"Connection: keep-alive", frozenset({b"keep-alive"}), False),
+        (b"HTTP/1.1", b"Keep-Alive: timeout=5", frozenset(), True),
     ],
 )
-def test_connection_options(version: bytes, line: bytes, options: set[bytes], kept: bool) -> None:
+def test_connection_options(version: bytes, line: bytes, options: frozenset[bytes], kept: bool) -> None:
     """RFC 9110 section 7.6.1, RFC 9112 section 9.3."""
     head = parse(version + b" 200 OK", b"Content-Length: 5", line)
     assert (head.options, head.keep_alive) == (options, kept)

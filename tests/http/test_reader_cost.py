@@ -34,37 +34,39 @@ class Work:
         cls.done += max(0, last - first)
 
 
-class Counted:
-    """A buffer: ``find`` costs as much as it looked at, a slice what it copies."""
+def counted(kind: Any) -> Any:
+    """A buffer: ``find`` costs as much as it looked at, a slice what it copies, and more bytes what they are.
+
+    Taking away its beginning is free, as in a bytearray: that moves an offset.
+    """
 
     def find(self: Any, sought: bytes, start: int = 0, end: int | None = None) -> int:
-        found = self.plain.find(self, sought, start, len(self) if end is None else end)
+        found: int = kind.find(self, sought, start, len(self) if end is None else end)
         Work.add(start, end if found < 0 else found + len(sought), len(self))
         return found
 
-    def __getitem__(self: Any, key: Any) -> Any:
+    def get(self: Any, key: Any) -> Any:
         if not isinstance(key, slice):
-            return self.plain.__getitem__(self, key)
+            return kind.__getitem__(self, key)
         Work.add(key.start, key.stop, len(self))
-        return type(self)(self.plain.__getitem__(self, key))
+        return type(self)(kind.__getitem__(self, key))
 
-
-class CountedBytes(Counted, bytes):
-    plain = bytes
-
-
-class CountedBytearray(Counted, bytearray):
-    """A buffer. Taking away its beginning is free, as in a bytearray; it moves an offset."""
-
-    plain = bytearray
-
-    def __iadd__(self, other: Any) -> Any:
-        Work.done += len(other)
-        return bytearray.__iadd__(self, other)
-
-    def __delitem__(self, key: Any) -> None:
+    def delete(self: Any, key: Any) -> None:
         assert key.start is None
-        bytearray.__delitem__(self, key)
+        kind.__delitem__(self, key)
+
+    def add(self: Any, other: Any) -> Any:
+        Work.done += len(other)
+        return kind.__iadd__(self, other)
+
+    methods = {"find": find, "__getitem__": get}
+    if kind is bytearray:
+        methods |= {"__delitem__": delete, "__iadd__": add}
+    return type(f"Counted{kind.__name__}", (kind,), methods)
+
+
+CountedBytes = counted(bytes)
+CountedBytearray = counted(bytearray)
 
 
 class CountedExpression:

@@ -179,7 +179,7 @@ def test_size_of_a_request_head(size: int) -> None:
     assert len(head) == size
     error = (HeadTooLarge, f"it is larger than {size} bytes")
     larger = head[:-2] + b"\r\n" if not filler else head[:-4] + b"y\r\n\r\n"
-    for split in ([], range(1, size + 1)):
+    for split in (range(0), range(1, size + 1)):
         assert error_of(read_requests(pieces(head, split), limits)) is None
         if filler:
             assert error_of(read_requests(pieces(larger, split), limits)) == error
@@ -190,7 +190,7 @@ def test_size_of_a_response_head() -> None:
     limits = HeadLimits(max_head_size=100)
     head = OK + b"X:" + b"y" * 77 + b"\r\n\r\n"
     assert len(head) == 100
-    for split in ([], range(1, 2000)):
+    for split in (range(0), range(1, 2000)):
         assert read_responses(pieces(head, split), limits=limits).messages[0].head.length < 0
         larger = head[:-4] + b"y\r\n\r\n"
         for data in (larger, OK + b"X: " + b"y" * 1000, b"HTTP/1.1 200 " + b"O" * 1000):

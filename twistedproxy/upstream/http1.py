@@ -39,6 +39,10 @@ MAX_INTERIM_RESPONSES = 100
 """Interim (1xx) responses that an origin may send before its final one."""
 
 
+# RFC 4559: these authenticate the connection, and with it whatever request comes next.
+_CONNECTION_BOUND = frozenset((b"ntlm", b"negotiate"))
+
+
 class ResponseListener(Protocol):
     """What the exchange is to the connection that carries it."""
 
@@ -109,6 +113,8 @@ class UpstreamConnection(TwistedProtocol):
         self._request_ended = True
         self._response: ResponseHead | None = None
         self._interim_responses = 0
+        # Whether the origin takes whoever uses this connection for one certain user.
+        self._personal = False
 
     def __repr__(self) -> str:
         scheme, host, port = self.key
@@ -149,6 +155,9 @@ class UpstreamConnection(TwistedProtocol):
         self._request_ended = False
         self._response = None
         self._interim_responses = 0
+        if b"authorization" in head.fields.index:
+            scheme = head.fields.first(b"authorization").split(b" ", 1)[0].lower()
+            self._personal = self._personal or scheme in _CONNECTION_BOUND
         lines = forwarded_request_lines(head, target.authority, via, upgrade)
         self._sender.write(request_bytes(head.method, target.path, lines))
         # The origin cannot be expected to answer before it has heard the question: see `send_end`.
@@ -253,6 +262,7 @@ class UpstreamConnection(TwistedProtocol):
         self._listener = None
         if (
             response.keep_alive
+            and not self._personal
             and self._request_ended
             and not self._reader.buffered
             and not self._sender.full

@@ -255,6 +255,18 @@ def test_connection_to_the_origin_is_shared(wire: Wire) -> None:
     assert wire.origin.untouched()
 
 
+@pytest.mark.parametrize("scheme", [b"NTLM", b"Negotiate", b"negotiate"])
+def test_connection_of_one_user_is_not_shared(wire: Wire, scheme: bytes) -> None:
+    """RFC 9110 section 3.3, RFC 4559: what such a scheme authenticates is the connection, for whoever comes next."""
+    client = wire.client(GET + b"Authorization: " + scheme + b" TlRMTVNTUAADAAAA\r\n\r\n")
+    upstream = wire.origin.accept()
+    assert upstream.read_request().values(b"authorization") == [scheme + b" TlRMTVNTUAADAAAA"]
+    upstream.send(OK)
+    assert client.read_response().status == 200
+    assert upstream.ended()
+    assert client.silent()
+
+
 @pytest.mark.parametrize("minor", [1, 0])
 def test_client_of_http_1_0_is_not_kept(wire: Wire, minor: int) -> None:
     """RFC 9112 section 9.3: a proxy does not keep the connection of an HTTP/1.0 client, whatever that asks for."""
