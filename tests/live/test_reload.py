@@ -98,6 +98,8 @@ def test_listeners_come_and_go(make_daemon: MakeDaemon, origin: Origin) -> None:
     before = proxy.addresses
     on_the_one_that_goes = connected(proxy, b"")
     running = fetch_begun(before[1], origin)
+    # Connections are accepted in order: once this one is answered, the two before it have come in.
+    assert fetch(before[1], origin.url("http")).status == 200
     proxy.reload(settings(listen=(comes, stays)))
     after = proxy.addresses
     assert after[1] == before[0]
