@@ -24,7 +24,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import process
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ProcessExitedAlready
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -143,7 +143,10 @@ def dispose(reactor: Any, things: set[tuple[str, Any]]) -> None:
             reactor.removeWriter(thing)
             thing.connectionLost(Failure(ConnectionAborted()))
         elif kind == "a child process":
-            thing.signalProcess("KILL")
+            try:
+                thing.signalProcess("KILL")
+            except ProcessExitedAlready:
+                pass  # since it was found
     for call in reactor.getDelayedCalls():
         if ("a timer", call) in things:
             call.cancel()
