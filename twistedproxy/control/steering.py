@@ -1,0 +1,70 @@
+"""What the control plane can ask of the daemon: the one thing that the API knows about the rest of the house."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from twistedproxy.control.types import Candidate, Connections, Level, SettingsInForce, State, Status, Verdict
+
+
+class CannotBeDone(Exception):
+    """A wish cannot be granted in the state that the daemon is in. The text says why; nothing has changed."""
+
+
+class Steered(Protocol):
+    """The daemon, with one worker or many."""
+
+    @property
+    def state(self) -> State:
+        """What it is doing; it takes new connections while that is ``ready`` or ``reloading``."""
+        ...
+
+    @property
+    def log_level(self) -> Level:
+        """From which level on the operational log is written."""
+        ...
+
+    def status(self) -> Deferred[Status]:
+        """Everything there is to know at a glance, with numbers read now from each worker that answers."""
+        ...
+
+    def connections(self, limit: int, client: str, state: str) -> Deferred[Connections]:
+        """The oldest ``limit`` connections, of one client or in one state only when these are not empty."""
+        ...
+
+    def close_connection(self, id: str) -> Deferred[bool]:
+        """Close one; False when there is none of that ``id``."""
+        ...
+
+    def settings(self) -> SettingsInForce:
+        """The settings in force."""
+        ...
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        """What ``candidate`` comes to, beside what is in force."""
+        ...
+
+    def apply(self, candidate: Candidate) -> Deferred[Verdict]:
+        """Go by ``candidate`` where it is valid. Fails with `CannotBeDone` when it is but cannot be used or kept."""
+        ...
+
+    def reload(self) -> Deferred[None]:
+        """Read the settings again and go by them. Fails with `CannotBeDone`, whose text has a line a problem."""
+        ...
+
+    def drain(self, timeout: float | None) -> None:
+        """Begin to stop, and give what is under way ``timeout`` seconds, by default what the settings say."""
+        ...
+
+    def upgrade(self) -> Deferred[int]:
+        """Start the installed version on the same sockets. The process number of the one that goes on.
+
+        Fails with `CannotBeDone` when it did not become ready; this one then goes on.
+        """
+        ...
+
+    def set_log_level(self, level: Level) -> Deferred[None]:
+        """Write the operational log from ``level`` on, until the next reload."""
+        ...

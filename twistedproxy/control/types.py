@@ -1,0 +1,172 @@
+"""What goes in and out at the API's door. ``docs/openapi.json`` and what `pyproxyctl` reads are made from these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from twistedproxy.record.statistics import Statistics
+
+Level = Literal["debug", "info", "warn", "error", "critical"]
+State = Literal["starting", "ready", "reloading", "draining", "stopping"]
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """What went wrong: problem details (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = ""
+    type: str = "about:blank"
+    problems: list[str] = []
+
+
+class Worker(msgspec.Struct):
+    """One of the processes that move traffic; with one worker it is the daemon itself.
+
+    ``number`` counts from 0. ``state`` is ``starting``, ``ready``, ``draining``, or ``waiting`` while it is down and
+    the back-off runs. ``uptime`` and ``answered`` are in seconds; ``answered`` is how long ago its numbers were read.
+    """
+
+    number: int
+    pid: int
+    state: Literal["starting", "ready", "draining", "waiting"]
+    uptime: float
+    restarts: int
+    last_end: str
+    answered: float
+    statistics: Statistics
+
+
+class Status(msgspec.Struct):
+    """The daemon at this moment. ``uptime`` is in seconds, ``started`` in seconds since 1970.
+
+    ``statistics`` is what all workers, those of the past included, come to together.
+    """
+
+    version: str
+    pid: int
+    state: State
+    started: float
+    uptime: float
+    generation: int
+    settings_file: str
+    log_level: Level
+    listeners: list[str]
+    reloads: int
+    reloads_failed: int
+    workers: list[Worker]
+    statistics: Statistics
+
+
+class Connection(msgspec.Struct):
+    """One client connection. ``id`` is worker and number, such as ``0-17``; ``age`` is in seconds, sizes in bytes.
+
+    ``state`` is ``idle`` between requests, ``request`` while one is under way, ``tunnel``, or ``closing``.
+    """
+
+    id: str
+    client: str
+    state: Literal["idle", "request", "tunnel", "closing"]
+    age: float
+    requests: int
+    method: str
+    target: str
+    upstream: str
+    bytes_from_client: int
+    bytes_to_client: int
+
+
+class Connections(msgspec.Struct):
+    """The connections, the oldest first. ``total`` counts those also that were left out."""
+
+    total: int
+    connections: list[Connection]
+
+
+class Setting(msgspec.Struct):
+    """One key, its value, and where that comes from: ``default``, a file and line, a variable, or ``--set``."""
+
+    key: str
+    value: str | int | float | bool | list[str | int]
+    source: str
+
+
+class SettingsInForce(msgspec.Struct):
+    """Every setting in force."""
+
+    generation: int
+    file: str
+    settings: list[Setting]
+
+
+class Candidate(msgspec.Struct):
+    """A settings file that may come to be used: ``toml`` is its text.
+
+    Without a text it is what is on the disk now. With ``persist`` it is also written to the settings file.
+    """
+
+    toml: str | None = None
+    persist: bool = False
+
+
+class Change(msgspec.Struct):
+    """One key that would change; values as TOML."""
+
+    key: str
+    running: str
+    candidate: str
+    source: str
+
+
+class Verdict(msgspec.Struct):
+    """What a candidate comes to: all that is wrong with it, what it would change, and what is unwise about it."""
+
+    valid: bool
+    problems: list[str]
+    changes: list[Change]
+    warnings: list[str]
+
+
+class Done(msgspec.Struct):
+    """It has been done; ``detail`` says what."""
+
+    detail: str
+
+
+class LogLevel(msgspec.Struct):
+    """From which level on the operational log is written; until the next reload."""
+
+    level: Level
+
+
+class Drain(msgspec.Struct):
+    """A wish to stop: what is under way may go on for ``timeout`` seconds, by default as long as the settings say."""
+
+    timeout: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None
+
+
+class Health(msgspec.Struct):
+    """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
+
+    status: str
+
+
+ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
+    ("GET", "/api/v1/status", None, Status, "What the daemon is doing, and its numbers."),
+    ("GET", "/api/v1/connections", None, Connections, "The client connections; ?limit=N, ?client=ADDRESS, ?state=S."),
+    ("DELETE", "/api/v1/connections/{id}", None, Done, "Close one client connection, whatever it carries."),
+    ("GET", "/api/v1/settings", None, SettingsInForce, "Every setting in force, and where it comes from."),
+    ("POST", "/api/v1/settings/validate", Candidate, Verdict, "Judge a candidate; nothing changes."),
+    ("POST", "/api/v1/settings/diff", Candidate, Verdict, "What a candidate would change; nothing changes."),
+    ("POST", "/api/v1/settings/apply", Candidate, Verdict, "Go by a candidate from now on, as a reload would."),
+    ("POST", "/api/v1/reload", None, Done, "Read the settings again and go by them."),
+    ("POST", "/api/v1/drain", Drain, Done, "Stop accepting, let what is under way end, then stop."),
+    ("POST", "/api/v1/upgrade", None, Done, "Start the installed version on the same sockets, then drain this one."),
+    ("GET", "/api/v1/log-level", None, LogLevel, "The level of the operational log."),
+    ("PUT", "/api/v1/log-level", LogLevel, LogLevel, "Set the level of the operational log."),
+    ("GET", "/healthz", None, Health, "200 while the daemon lives."),
+    ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
+)
+"""Every endpoint that speaks JSON: method, path, what it takes, what it gives, and what it is for."""
