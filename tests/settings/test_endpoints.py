@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet import endpoints as twisted_endpoints
 from twisted.internet.testing import MemoryReactorClock
 
-from twistedproxy.settings.endpoints import KINDS, loopback_only, parse_endpoint
+from twistedproxy.settings.endpoints import KINDS, expand_credentials, loopback_only, parse_endpoint
 from twistedproxy.settings.problems import Unfit
 
 
@@ -130,6 +130,73 @@ def test_the_arguments_of_each_kind_are_twisteds(kind: str, parse: object) -> No
     assert tuple(names) == KINDS[kind]
 
 
+@pytest.mark.parametrize(
+    ("description", "expanded"),
+    [
+        (
+            "ssl:8443:privateKey=$CREDENTIALS_DIRECTORY/key.pem:certKey=$CREDENTIALS_DIRECTORY/cert.pem",
+            "ssl:8443:privateKey=/run/c/key.pem:certKey=/run/c/cert.pem",
+        ),
+        (
+            "ssl:8443:$CREDENTIALS_DIRECTORY/key.pem:$CREDENTIALS_DIRECTORY/cert.pem:interface=127.0.0.1",
+            "ssl:8443:/run/c/key.pem:/run/c/cert.pem:interface=127.0.0.1",
+        ),
+        (
+            "ssl:extraCertChain=$CREDENTIALS_DIRECTORY/a:dhParameters=$CREDENTIALS_DIRECTORY/b:port=1",
+            "ssl:extraCertChain=/run/c/a:dhParameters=/run/c/b:port=1",
+        ),
+        (r"ssl:1:private\Key=$CREDENTIALS_DIRECTORY/a\:b=c", r"ssl:1:private\Key=/run/c/a\:b=c"),
+        (r"haproxy:s\sl:1:$CREDENTIALS_DIRECTORY/a", r"haproxy:s\sl:1:/run/c/a"),
+        ("tls:$CREDENTIALS_DIRECTORY/", "tls:/run/c/"),
+        ("tls:$CREDENTIALS_DIRECTORY:443", "tls:/run/c:443"),
+        ("tls:port=443:path=$CREDENTIALS_DIRECTORY/keys", "tls:port=443:path=/run/c/keys"),
+        # Not the beginning, not the name, or not an argument that may have it.
+        ("ssl:1:/$CREDENTIALS_DIRECTORY/key", "ssl:1:/$CREDENTIALS_DIRECTORY/key"),
+        ("ssl:1:$CREDENTIALS_DIRECTORYS/key", "ssl:1:$CREDENTIALS_DIRECTORYS/key"),
+        (r"ssl:1:\$CREDENTIALS_DIRECTORY/key", r"ssl:1:\$CREDENTIALS_DIRECTORY/key"),
+        ("ssl:1:sslmethod=$CREDENTIALS_DIRECTORY/x", "ssl:1:sslmethod=$CREDENTIALS_DIRECTORY/x"),
+        ("unix:$CREDENTIALS_DIRECTORY/x", "unix:$CREDENTIALS_DIRECTORY/x"),
+        ("tcp:8080", "tcp:8080"),
+        ("onion:$CREDENTIALS_DIRECTORY/x", "onion:$CREDENTIALS_DIRECTORY/x"),
+    ],
+)
+def test_systemds_credentials_are_found(description: str, expanded: str) -> None:
+    assert expand_credentials(description, {"CREDENTIALS_DIRECTORY": "/run/c"}) == expanded
+
+
+@pytest.mark.parametrize("environment", [{}, {"CREDENTIALS_DIRECTORY": ""}])
+def test_credentials_that_are_not_there(environment: dict[str, str]) -> None:
+    with pytest.raises(Unfit) as refused:
+        expand_credentials("ssl:1:certKey=$CREDENTIALS_DIRECTORY/cert.pem", environment)
+    assert refused.value.expected == (
+        "the variable CREDENTIALS_DIRECTORY to be set, as systemd does for LoadCredential="
+    )
+    assert refused.value.hint == "certKey begins with $CREDENTIALS_DIRECTORY"
+    assert expand_credentials("ssl:1:certKey=cert.pem", environment) == "ssl:1:certKey=cert.pem"
+
+
+@given(
+    st.text(st.characters(exclude_categories=("C", "Z")), min_size=1),
+    st.sampled_from(
+        [
+            "ssl:8443:privateKey=$CREDENTIALS_DIRECTORY/key.pem:certKey=$CREDENTIALS_DIRECTORY/cert.pem",
+            "ssl:8443:$CREDENTIALS_DIRECTORY/key.pem:backlog=5",
+            "tls:$CREDENTIALS_DIRECTORY",
+        ]
+    ),
+)
+def test_twisted_reads_any_directory_of_credentials(directory: str, description: str) -> None:
+    def with_directory(value: str) -> str:
+        return value.replace("$CREDENTIALS_DIRECTORY", directory, 1)
+
+    expanded = expand_credentials(description, {"CREDENTIALS_DIRECTORY": directory})
+    arguments, named = twisted_endpoints._parse(description)
+    assert twisted_endpoints._parse(expanded) == (
+        [*map(with_directory, arguments)],
+        {name: with_directory(value) for name, value in named.items()},
+    )
+
+
 @given(
     st.sampled_from(["tcp:8080", "tcp:port=8080", "tcp:0"]),
     st.sampled_from(["", ":interface=127.0.0.1", r":interface=\:\:1", ":127.0.0.1", ":interface=", ":intf=x"]),
@@ -160,6 +227,8 @@ def test_no_text_does_worse_than_to_be_refused(description: str) -> None:
     assert isinstance(endpoint.arguments, Mapping)
     assert endpoint.loopback_only in (True, False, None)
     assert endpoint.sentence
+    expanded = expand_credentials(description, {"CREDENTIALS_DIRECTORY": "/run/c"})
+    assert expanded == description or "$CREDENTIALS_DIRECTORY" in description
 
 
 def test_a_very_long_description_takes_no_longer_than_it_is() -> None:

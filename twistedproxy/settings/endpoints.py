@@ -16,6 +16,7 @@ from typing import Final
 
 from twistedproxy.settings.problems import Unfit
 
+_HAPROXY: Final = "haproxy:"
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]*")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _OCTAL = re.compile(r"[0-7]{1,4}")
@@ -46,6 +47,15 @@ _NEEDED: Final[Mapping[str, str]] = MappingProxyType(
     {"tcp": "port", "tcp6": "port", "ssl": "port", "tls": "path", "unix": "address", "systemd": "domain"}
 )
 _DEFAULT_INTERFACE: Final[Mapping[str, str]] = MappingProxyType({"tcp": "", "ssl": "", "tcp6": "::", "tls": "::"})
+_CREDENTIALS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"ssl": ("privateKey", "certKey", "extraCertChain", "dhParameters"), "tls": ("path",)}
+)
+"""The arguments of each kind that may be a path of systemd's credentials."""
+
+_CREDENTIALS_DIRECTORY: Final = "CREDENTIALS_DIRECTORY"
+_PART = re.compile(r"(?:(?P<name>(?:[^:=\\]|\\.)*)=)?(?P<value>(?:[^:\\]|\\.)*)(?P<end>:|\Z)", re.DOTALL)
+"""One part between colons, as it is written."""
+
 _SYSTEMD_DOMAINS = ("INET", "INET6", "UNIX")
 
 
@@ -108,7 +118,7 @@ def parse_endpoint(description: str) -> Endpoint:
     if not description.isprintable():
         raise Unfit("an endpoint of printable characters")
     # The PROXY protocol stands in front of another endpoint, and that one says who can reach it.
-    parts = _split(description.removeprefix("haproxy:"))
+    parts = _split(description.removeprefix(_HAPROXY))
     kind, named = parts[0]
     if named is not None or len(parts) < 2 or not _KIND.fullmatch(kind) or kind == "haproxy":
         raise _not_an_endpoint(description)
@@ -125,6 +135,50 @@ def parse_endpoint(description: str) -> Endpoint:
         if ("index" in arguments) == ("name" in arguments):
             raise Unfit('either "name=" or "index=", to say which of systemd\'s sockets')
     return Endpoint(kind, MappingProxyType(arguments))
+
+
+def expand_credentials(description: str, environment: Mapping[str, str]) -> str:
+    """``description`` with the directory of systemd's credentials where it says ``$CREDENTIALS_DIRECTORY/``.
+
+    That may stand at the beginning of an argument of ``ssl:`` that names a file, and of the path of ``tls:``, which may
+    also be that directory itself. All else stays as it is written. Raises `Unfit` where it says so but the variable is
+    not set, and where `parse_endpoint` does.
+    """
+    kind = parse_endpoint(description).kind
+    credentials = _CREDENTIALS.get(kind)
+    if credentials is None:
+        return description
+    parts = _PART.finditer(description, len(_HAPROXY) if description.startswith(_HAPROXY) else 0)
+    expanded = [description[: next(parts).end()]]
+    position = 0
+    for part in parts:
+        if part["name"] is None:
+            name, before = KINDS[kind][position], ""
+            position += 1
+        else:
+            name, before = _unescaped(part["name"]), part["name"] + "="
+        value = part["value"]
+        first, slash, rest = value.partition("/")
+        if name in credentials and first == f"${_CREDENTIALS_DIRECTORY}":
+            directory = environment.get(_CREDENTIALS_DIRECTORY)
+            if not directory:
+                raise Unfit(
+                    f"the variable {_CREDENTIALS_DIRECTORY} to be set, as systemd does for LoadCredential=",
+                    f"{name} begins with ${_CREDENTIALS_DIRECTORY}",
+                )
+            value = _escaped(directory) + slash + rest
+        expanded += before, value, part["end"]
+        if not part["end"]:
+            break
+    return "".join(expanded)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\:=])", r"\\\1", text)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def _split(description: str) -> list[tuple[str, str | None]]:
