@@ -37,7 +37,11 @@ def awaited(what: Callable[[], T], described: str) -> T:
     return result
 
 
-_SETTINGS_OF_OTHERS = re.compile(r"(?i)(?:.*_proxy|(?:XDG|PIP|GIT|NODE|SSL_CERT|CURL|REQUESTS)_.*)")
+_SETTINGS_OF_OTHERS = re.compile(
+    r"(?i)(?:.*_proxy|(?:PYPROXY|XDG|PIP|GIT|NODE|SSL_CERT|CURL|REQUESTS)_.*"
+    # What systemd tells the service that this process may be a part of.
+    r"|(?:LISTEN|WATCHDOG)_.*|NOTIFY_SOCKET|(?:RUNTIME|CREDENTIALS)_DIRECTORY)"
+)
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
@@ -47,6 +51,7 @@ def clean_environment(directory: Path) -> dict[str, str]:
         "HOME": str(directory),
         "CONFIGURATION_DIRECTORY": str(directory / "etc"),
         "STATE_DIRECTORY": str(directory),
+        "RUNTIME_DIRECTORY": str(directory),
     }
 
 

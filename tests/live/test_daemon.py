@@ -49,6 +49,19 @@ def test_access_log_goes_to_standard_output_in_the_foreground(make_daemon: MakeD
     proxy.await_log(r"TCP_MISS/200 \d+ GET http://127\.0\.0\.1")
 
 
+def test_nothing_of_this_machine_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = (
+        *("PYPROXY_LOG_LEVEL", "https_proxy", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"),
+        *("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"),
+    )
+    for name in (*foreign, "RUNTIME_DIRECTORY", "ANYTHING_ELSE"):
+        monkeypatch.setenv(name, "theirs")
+    environment = clean_environment(tmp_path)
+    assert [name for name in foreign if name in environment] == []
+    assert environment["RUNTIME_DIRECTORY"] == environment["STATE_DIRECTORY"] == str(tmp_path)
+    assert environment["ANYTHING_ELSE"] == "theirs"
+
+
 def test_finds_the_settings_file(make_daemon: MakeDaemon) -> None:
     proxy = make_daemon(listen=())
     settings = proxy.directory / "etc" / "pyproxy.toml"

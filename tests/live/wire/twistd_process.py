@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from tests.live.daemon import clean_environment
 from tests.live.wire.raw import PATIENCE, Connection
 
 NAME: Final = "wire"
@@ -52,8 +53,7 @@ class TwistdProcess:
             command += ["--set", f"{key}={value}"]
         if descriptors:
             command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
-        # Nothing of the machine's own settings.
-        environment = os.environ | {"XDG_CONFIG_HOME": str(directory), "XDG_STATE_HOME": str(directory)}
+        environment = clean_environment(directory)
         if trusted is not None:
             environment["SSL_CERT_FILE"] = str(trusted)
         with self._log.open("wb") as log:
