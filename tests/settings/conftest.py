@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from twistedproxy.settings.keys import Key, tables
-from twistedproxy.settings.kinds import choices
+from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
 from twistedproxy.settings.types import Settings
 
@@ -52,6 +52,15 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.one_of(st.just(""), st.from_regex(r"\A[a-z0-9.!~-]{1,20}(:443)?\Z"), st.just("[::1]:80"))
         case "log path":
             return st.text(PRINTABLE, max_size=20)
+        case "socket path":
+            return st.one_of(
+                st.sampled_from(("", "off")),
+                st.text(PRINTABLE, min_size=1, max_size=20).map(lambda name: f"/run/{name}".rstrip("/")),
+            )
+        case "workers":
+            return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
+        case "endpoints or none":
+            return st.lists(ENDPOINTS, max_size=4, unique=True).map(tuple)
         case "endpoints":
             return st.lists(ENDPOINTS, min_size=1, max_size=12, unique=True).map(tuple)
         case "ports":

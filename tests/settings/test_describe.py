@@ -32,13 +32,20 @@ def test_the_defaults_in_words() -> None:
             "directory as a daemon, in the squid format."
         ),
         "The operational log has everything from the level info on.",
+        "The control API is at control.sock in the runtime directory, for the proxy's own user only.",
+        "Everything is done in one process.",
         "When it is stopped, it lets exchanges and tunnels finish for 30s at most.",
     ]
 
 
 def test_other_settings_in_words() -> None:
     text = """\
+service.workers = 4
+service.lag_limit = 20
 service.drain_timeout = 0
+service.drain_delay = 5
+control.socket = "/run/control.sock"
+control.metrics = ["tcp:9180:interface=127.0.0.1", "unix:/run/metrics.sock"]
 downstream.listen = ["tcp:8080:interface=10.0.0.1", "unix:/run/proxy.sock", "systemd:domain=INET:name=proxy"]
 access.clients = ["loopback", "private", "2001:db8::/32"]
 access.connect_ports = [443, 563, "8000-8999"]
@@ -58,7 +65,13 @@ log.level = "warn"
         "In Via it calls itself proxy-1.",
         "The access log goes to /var/log/proxy.log, in the json format.",
         "The operational log has everything from the level warn on.",
-        "When it is stopped, it cuts exchanges and tunnels at once.",
+        "The control API is at /run/control.sock, for the proxy's own user only.",
+        "Health and metrics can also be read on port 9180 of 127.0.0.1 and the Unix socket /run/metrics.sock.",
+        "The traffic is shared by 4 workers; one that does not answer for 20s is replaced.",
+        (
+            "When it is stopped, it says so at /readyz and takes new connections for 5s more; then it cuts "
+            "exchanges and tunnels at once."
+        ),
     ]
 
 
@@ -73,6 +86,19 @@ log.level = "warn"
         ("access.refuse_destinations = []", "It never connects to its own listeners."),
         ("access.clients = []", "It serves nobody; other clients are refused."),
         ('access.clients = ["all"]', "It serves everybody; other clients are refused."),
+        ('control.socket = "off"', "There is no control API."),
+        (
+            'service.workers = "auto"',
+            "The traffic is shared by one worker for each CPU core; one that does not answer for 10s is replaced.",
+        ),
+        ("service.drain_timeout = 0", "When it is stopped, it cuts exchanges and tunnels at once."),
+        (
+            "service.drain_delay = 5",
+            (
+                "When it is stopped, it says so at /readyz and takes new connections for 5s more; then it lets "
+                "exchanges and tunnels finish for 30s at most."
+            ),
+        ),
     ],
 )
 def test_single_sentences(text: str, sentence: str) -> None:
@@ -97,6 +123,12 @@ UNREACHABLE = "it serves the private networks, but listens only where this machi
 EVERY_PORT = (
     "tunnels may go to every port, those of mail servers and databases too: "
     "name the ports that your clients need in access.connect_ports."
+)
+
+
+EXPOSED = (
+    "control.metrics listens on port 9180 of every IPv4 address: whoever can reach that can read the proxy's "
+    "numbers, whatever access.clients says."
 )
 
 
@@ -129,6 +161,9 @@ def not_refused(word: str) -> str:
         ),
         ("access.refuse_destinations = []", [not_refused("link-local"), not_refused("metadata")]),
         ('access.refuse_destinations = ["link-local"]', [not_refused("metadata")]),
+        ('control.metrics = ["tcp:9180"]', [EXPOSED]),
+        ('control.metrics = ["unix:/run/m.sock", "tcp:9180"]', [EXPOSED]),
+        ('control.metrics = ["unix:/run/m.sock", "tcp:9180:interface=127.0.0.1", "systemd:INET:name=x"]', []),
     ],
 )
 def test_what_is_unwise_is_warned_of(text: str, expected: list[str]) -> None:

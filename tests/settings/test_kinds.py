@@ -123,7 +123,65 @@ def test_other_paths_are_refused(path: object, expected: str) -> None:
     assert refused.value.expected == expected
 
 
-@pytest.mark.parametrize("name", ["endpoints", "ports", "clients", "destinations"])
+@pytest.mark.parametrize("path", ["", "off", "/run/proxy.sock", "/run/my proxy/é", "/" + "x" * 106])
+def test_a_path_for_a_socket(path: str) -> None:
+    assert KINDS["socket path"].read(path) == path
+
+
+TOO_LONG = "a path of 107 bytes at most: a Unix socket cannot have a longer one"
+UNPRINTABLE = "a path of printable characters that does not end with a space"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected", "hint"),
+    [
+        ("control.sock", 'an absolute path, "off", or nothing', ""),
+        ("./control.sock", 'an absolute path, "off", or nothing', ""),
+        (" /run/x", 'an absolute path, "off", or nothing', ""),
+        ("Off", 'an absolute path, "off", or nothing', 'did you mean "off"?'),
+        ("/run/x ", UNPRINTABLE, ""),
+        ("/run/\0", UNPRINTABLE, ""),
+        ("/run/\udcff", UNPRINTABLE, ""),
+        ("/run/", "a path that does not end with a slash", ""),
+        ("/" + "x" * 107, TOO_LONG, ""),
+        ("/" + "é" * 54, TOO_LONG, ""),
+        (False, "", ""),
+        (["off"], "", ""),
+    ],
+)
+def test_other_paths_for_a_socket_are_refused(path: object, expected: str, hint: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        KINDS["socket path"].read(path)
+    assert (refused.value.expected, refused.value.hint) == (expected, hint)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 64, "auto"])
+def test_a_number_of_workers(workers: int | str) -> None:
+    assert KINDS["workers"].read(workers) == workers
+
+
+@pytest.mark.parametrize(
+    ("workers", "hint"),
+    [
+        (0, ""),
+        (-1, ""),
+        (65, ""),
+        (True, ""),
+        (2.0, ""),
+        ("4", "a number is written without quotes"),
+        ("AUTO", 'did you mean "auto"?'),
+        ("all", ""),
+        ("", ""),
+        (["auto"], ""),
+    ],
+)
+def test_other_numbers_of_workers_are_refused(workers: object, hint: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        KINDS["workers"].read(workers)
+    assert (refused.value.expected, refused.value.hint) == ("", hint)
+
+
+@pytest.mark.parametrize("name", ["endpoints", "endpoints or none", "ports", "clients", "destinations"])
 def test_a_list_becomes_a_tuple_and_nothing_else_is_one(name: str) -> None:
     assert KINDS[name].read(["x", "y"]) == ("x", "y")
     for value in ("tcp:80", 443, {"a": 1}, None):
@@ -135,7 +193,7 @@ def test_a_list_becomes_a_tuple_and_nothing_else_is_one(name: str) -> None:
 def test_only_the_list_of_endpoints_needs_an_entry() -> None:
     with pytest.raises(Unfit, match="at least one endpoint"):
         KINDS["endpoints"].read([])
-    for name in ("ports", "clients", "destinations"):
+    for name in ("endpoints or none", "ports", "clients", "destinations"):
         assert KINDS[name].read([]) == ()
 
 
@@ -144,6 +202,7 @@ def test_only_the_list_of_endpoints_needs_an_entry() -> None:
     [
         ("endpoints", 8080),
         ("endpoints", "8080"),
+        ("endpoints or none", "9180"),
         ("ports", True),
         ("ports", 4.43),
         ("ports", "https"),

@@ -14,7 +14,7 @@ from twistedproxy.settings.types import Settings
 KEYS = [pytest.param(key, id=path) for path, key in keys().items()]
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "service": {"drain_timeout": 30.0},
+    "service": {"workers": 1, "drain_timeout": 30.0, "drain_delay": 0.0, "lag_limit": 10.0},
     "downstream": {
         "listen": ("tcp:8080:interface=127.0.0.1",),
         "max_connections": 0,
@@ -50,6 +50,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "refuse_destinations": ("link-local", "metadata", "unspecified", "multicast", "reserved"),
     },
     "forwarding": {"via": ""},
+    "control": {"socket": "", "metrics": ()},
     "log": {"access": "", "format": "squid", "level": "info"},
 }
 

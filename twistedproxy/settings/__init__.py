@@ -3,6 +3,7 @@
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.types import (
     AccessSettings,
@@ -10,7 +11,6 @@ from twistedproxy.settings.types import (
     ForwardingSettings,
     LogSettings,
     ResolverSettings,
-    ServiceSettings,
     Settings,
     TunnelSettings,
     UpstreamSettings,
@@ -18,6 +18,7 @@ from twistedproxy.settings.types import (
 
 __all__ = [
     "AccessSettings",
+    "ControlSettings",
     "DownstreamSettings",
     "ForwardingSettings",
     "Loaded",

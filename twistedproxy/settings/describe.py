@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.quantities import duration_text
 from twistedproxy.settings.types import AccessSettings, LogSettings, Settings
@@ -60,6 +61,14 @@ def warnings(settings: Settings) -> Iterator[str]:
                 f'access.refuse_destinations does not have "{word}": clients can reach those addresses '
                 "with the rights of this machine."
             )
+    exposed = [
+        endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
+    ]
+    if exposed:
+        yield (
+            f"control.metrics listens on {_sentences(exposed)}: whoever can reach that can read the proxy's numbers, "
+            "whatever access.clients says."
+        )
 
 
 def _meaning(settings: Settings) -> Iterator[str]:
@@ -80,12 +89,9 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield (f"In Via it calls itself {via}." if via else "In Via it calls itself by a random name, new at each start.")
     yield _access_log(settings.log)
     yield f"The operational log has everything from the level {settings.log.level} on."
-    drain = settings.service.drain_timeout
-    yield (
-        f"When it is stopped, it lets exchanges and tunnels finish for {duration_text(drain)} at most."
-        if drain
-        else "When it is stopped, it cuts exchanges and tunnels at once."
-    )
+    yield from _control(settings.control)
+    yield _workers(settings.service)
+    yield _stop(settings.service)
 
 
 def _clients(clients: Sequence[str]) -> str:
@@ -112,6 +118,40 @@ def _access_log(log: LogSettings) -> str:
         case path:
             where = path
     return f"The access log goes to {where}, in the {log.format} format."
+
+
+def _control(control: ControlSettings) -> Iterator[str]:
+    match control.socket:
+        case "off":
+            yield "There is no control API."
+        case "":
+            yield "The control API is at control.sock in the runtime directory, for the proxy's own user only."
+        case path:
+            yield f"The control API is at {path}, for the proxy's own user only."
+    if control.metrics:
+        where = _sentences(map(parse_endpoint, control.metrics))
+        yield f"Health and metrics can also be read on {where}."
+
+
+def _workers(service: ServiceSettings) -> str:
+    if service.workers == 1:
+        return "Everything is done in one process."
+    how_many = "one worker for each CPU core" if service.workers == "auto" else f"{service.workers} workers"
+    limit = duration_text(service.lag_limit)
+    return f"The traffic is shared by {how_many}; one that does not answer for {limit} is replaced."
+
+
+def _stop(service: ServiceSettings) -> str:
+    drain = service.drain_timeout
+    end = (
+        f"it lets exchanges and tunnels finish for {duration_text(drain)} at most"
+        if drain
+        else "it cuts exchanges and tunnels at once"
+    )
+    if not service.drain_delay:
+        return f"When it is stopped, {end}."
+    delay = duration_text(service.drain_delay)
+    return f"When it is stopped, it says so at /readyz and takes new connections for {delay} more; then {end}."
 
 
 def _sentences(endpoints: Iterable[Endpoint]) -> str:

@@ -25,6 +25,10 @@ from twistedproxy.settings.spelling import toml_string, toml_value
 
 YEAR: Final = 365 * 86400
 _KIB: Final = 1024
+MOST_WORKERS: Final = 64
+
+_LONGEST_SOCKET_PATH: Final = 107
+"""Bytes; Linux keeps the path of a Unix socket in 108, with a zero at its end."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,255}"
 # received-by = pseudonym [ ":" port ], pseudonym = token (RFC 9110 section 7.6.3); and IPv6 literals.
@@ -119,6 +123,34 @@ def _log_path(value: object) -> object:
     return value
 
 
+def _socket_path(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit
+    if value not in ("", "off"):
+        if not value.startswith("/"):
+            hint = f'did you mean "{value.lower()}"?' if value.lower() == "off" else ""
+            raise Unfit('an absolute path, "off", or nothing', hint)
+        if not value.isprintable() or value != value.rstrip():
+            raise Unfit("a path of printable characters that does not end with a space")
+        if value.endswith("/"):
+            raise Unfit("a path that does not end with a slash")
+        if len(value.encode()) > _LONGEST_SOCKET_PATH:
+            raise Unfit(f"a path of {_LONGEST_SOCKET_PATH} bytes at most: a Unix socket cannot have a longer one")
+    return value
+
+
+def _workers(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS):
+        return value
+    hint = ""
+    if isinstance(value, str):
+        if value.lower() == "auto":
+            hint = 'did you mean "auto"?'
+        elif value.isascii() and value.isdigit():
+            hint = "a number is written without quotes"
+    raise Unfit(hint=hint)
+
+
 def _endpoint(value: object) -> object:
     if not isinstance(value, str):
         raise Unfit('a string such as "tcp:8080"')
@@ -192,6 +224,15 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("choice", "one of the words", _as_it_is),
             Kind("pseudonym", "a string", _pseudonym),
             Kind("log path", "a string", _log_path),
+            Kind("socket path", "a string", _socket_path),
+            Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
+            Kind(
+                "endpoints or none",
+                'a list of endpoints such as ["tcp:9180:interface=127.0.0.1"]',
+                _list,
+                each=_endpoint,
+                distinct=True,
+            ),
             Kind("endpoints", 'a list of endpoints such as ["tcp:8080"]', _some, each=_endpoint, distinct=True),
             Kind("ports", 'a list of ports such as [443, "8000-8999"]', _list, each=_port),
             Kind("clients", 'a list such as ["loopback", "10.0.0.0/8"]', _list, each=_network(CLIENT_SETS)),

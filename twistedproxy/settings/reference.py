@@ -10,7 +10,7 @@ from twistedproxy.settings.kinds import expectation
 from twistedproxy.settings.types import Settings
 
 _HEAD = """\
-<!-- Made by scripts/docs from twistedproxy/settings/types.py; change it there. -->
+<!-- Made by scripts/docs from types.py and operation.py in twistedproxy/settings; change it there. -->
 
 # Settings
 

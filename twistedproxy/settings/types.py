@@ -1,8 +1,8 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types are the only place where a key, its default, its limits and its description stand. The file is
-checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them.
-Durations are float seconds and sizes int bytes once they are loaded.
+These types, with those of `operation`, are the only place where a key, its default, its limits and its
+description stand. The file is checked against them, and ``docs/settings.md`` and the output of
+``--print-settings`` are made from them. Durations are float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -12,26 +12,12 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import msgspec
 
 from twistedproxy.settings.kinds import choice, count, duration, flag, size, special
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 
 _KIB = 1024
 
 LogFormat: TypeAlias = Literal["squid", "combined", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error", "critical"]
-
-
-class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The daemon as a whole."""
-
-    drain_timeout: Annotated[
-        float,
-        duration(
-            "How long a stop (SIGTERM) waits for running exchanges and tunnels to end. New connections "
-            "are refused from the first moment; what is still running when the time is over is cut. 0 "
-            "cuts at once. A second SIGTERM does not wait either.",
-            least=0,
-            examples=["5m"],
-        ),
-    ] = 30.0
 
 
 class DownstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -415,4 +401,5 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
