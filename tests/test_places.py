@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twistedproxy.places import SETTINGS_FILE, settings_file, state_directory
+from twistedproxy.places import runtime_directory, settings_file, state_directory
 
 HOME = {"HOME": "/somewhere/me"}
 
@@ -33,39 +33,36 @@ def test_state_directory(environment: dict[str, str], is_root: bool, expected: s
     assert state_directory(environment, is_root) == Path(expected)
 
 
-def write(directory: Path) -> Path:
-    directory.mkdir(parents=True)
-    path = directory / SETTINGS_FILE
-    path.write_text("")
-    return path
+@pytest.mark.parametrize(
+    ("environment", "is_root", "expected"),
+    [
+        ({**HOME, "XDG_RUNTIME_DIR": "/run/user/7"}, False, "/run/user/7/twistedproxy"),
+        # Only a session has one.
+        (HOME, False, "/somewhere/me/.local/state/twistedproxy"),
+        ({**HOME, "XDG_RUNTIME_DIR": ""}, False, "/somewhere/me/.local/state/twistedproxy"),
+        ({**HOME, "XDG_RUNTIME_DIR": "run"}, False, "/somewhere/me/.local/state/twistedproxy"),
+        ({"STATE_DIRECTORY": "/var/lib/pyproxy"}, False, "/var/lib/pyproxy"),
+        ({"XDG_RUNTIME_DIR": "/run/user/0", "STATE_DIRECTORY": "/var/lib/pyproxy"}, True, "/run/twistedproxy"),
+        ({"RUNTIME_DIRECTORY": "/run/pyproxy", "XDG_RUNTIME_DIR": "/run/user/7"}, False, "/run/pyproxy"),
+        ({"RUNTIME_DIRECTORY": "/run/a:/run/b"}, True, "/run/a"),
+        ({"RUNTIME_DIRECTORY": ""}, True, "/run/twistedproxy"),
+    ],
+)
+def test_runtime_directory(environment: dict[str, str], is_root: bool, expected: str) -> None:
+    assert runtime_directory(environment, is_root) == Path(expected)
 
 
-def test_settings_of_a_user(tmp_path: Path) -> None:
-    of_home = write(tmp_path / ".config" / "twistedproxy")
-    assert settings_file({"HOME": str(tmp_path)}, False) == of_home
-    environment = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
-    assert settings_file(environment, False) is None
-    of_xdg = write(tmp_path / "xdg" / "twistedproxy")
-    assert settings_file(environment, False) == of_xdg
-
-
-def test_systemds_directory_goes_first(tmp_path: Path) -> None:
-    write(tmp_path / ".config" / "twistedproxy")
-    given = tmp_path / "etc"
-    environment = {"HOME": str(tmp_path), "CONFIGURATION_DIRECTORY": f"{given}:{tmp_path}"}
-    # It stands for what the service is to use, whether there is a file or not.
-    assert settings_file(environment, False) is None
-    path = write(given)
-    assert settings_file(environment, False) == path
-    assert settings_file(environment, True) == path
-
-
-def test_root_has_no_settings_in_a_home(tmp_path: Path) -> None:
-    write(tmp_path / ".config" / "twistedproxy")
-    found = settings_file({"HOME": str(tmp_path)}, True)
-    assert found in (None, Path("/etc/twistedproxy") / SETTINGS_FILE)
-
-
-def test_directory_is_no_settings_file(tmp_path: Path) -> None:
-    (tmp_path / SETTINGS_FILE).mkdir()
-    assert settings_file({"CONFIGURATION_DIRECTORY": str(tmp_path)}, False) is None
+@pytest.mark.parametrize(
+    ("environment", "is_root", "expected"),
+    [
+        (HOME, False, "/somewhere/me/.config/twistedproxy"),
+        ({**HOME, "XDG_CONFIG_HOME": "/xdg"}, False, "/xdg/twistedproxy"),
+        ({**HOME, "XDG_CONFIG_HOME": "xdg"}, False, "/somewhere/me/.config/twistedproxy"),
+        ({**HOME, "XDG_CONFIG_HOME": "/xdg"}, True, "/etc/twistedproxy"),
+        # It stands for what the service is to use.
+        ({**HOME, "CONFIGURATION_DIRECTORY": "/etc/a:/etc/b"}, False, "/etc/a"),
+        ({**HOME, "CONFIGURATION_DIRECTORY": "/etc/a"}, True, "/etc/a"),
+    ],
+)
+def test_settings_file(environment: dict[str, str], is_root: bool, expected: str) -> None:
+    assert settings_file(environment, is_root) == Path(expected) / "pyproxy.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ def nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONFIGURATION_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    for name in [name for name in os.environ if name.startswith("PYPROXY_")]:
+        monkeypatch.delenv(name)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -92,7 +96,7 @@ def test_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[forwarding]\nvia = "mine"\n')
     made = options("--config", "mine.toml")
-    assert made["config"] == str(file)
+    assert made.sources.path == str(file)
     assert made.loaded.settings.forwarding.via == "mine"
     # A daemon goes elsewhere, and reads it again.
     monkeypatch.chdir("/")
@@ -120,17 +124,79 @@ def test_first_file_is_found_by_a_reload_and_missed_after(tmp_path: Path) -> Non
         made.load()
 
 
-def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drop_ins_and_variables_go_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Also where there is no file.
+    (tmp_path / "pyproxy.d").mkdir()
+    (tmp_path / "pyproxy.d" / "a.toml").write_text("upstream.max_idle = 1\nupstream.max_fields = 1\n")
+    monkeypatch.setenv("PYPROXY_UPSTREAM_MAX_FIELDS", "2")
+    monkeypatch.setenv("PYPROXY_DOWNSTREAM_LISTEN", "tcp:1")
+    made = options("--listen", LOOPBACK)
+    upstream = made.loaded.settings.upstream
+    assert (upstream.max_idle, upstream.max_fields) == (1, 2)
+    assert made.loaded.settings.downstream.listen == (LOOPBACK,)
+    assert made.loaded.files == (str(tmp_path / "pyproxy.d" / "a.toml"),)
+    # A reload sees new files, but goes by the environment of the start.
+    (tmp_path / "pyproxy.toml").write_text("upstream.max_idle = 3\nlog.level = 'warn'\n")
+    (tmp_path / "pyproxy.d" / "a.toml").unlink()
+    monkeypatch.setenv("PYPROXY_UPSTREAM_MAX_FIELDS", "4")
+    again = made.load().settings
+    assert (again.upstream.max_idle, again.upstream.max_fields, again.log.level) == (3, 2, "warn")
+
+
+def test_drop_ins_of_a_named_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text("")
+    (tmp_path / "mine.d").mkdir()
+    (tmp_path / "mine.d" / "a.toml").write_text("forwarding.via = 'a'")
+    made = options("--config", "mine.toml")
+    monkeypatch.chdir("/")
+    assert made.load().settings.forwarding.via == made.loaded.settings.forwarding.via == "a"
+
+
+def test_candidate(tmp_path: Path) -> None:
+    (tmp_path / "pyproxy.toml").write_text("forwarding.via = 'file'")
+    made = options("--set", "log.level=warn")
+    loaded = made.load("forwarding.via = 'candidate'")
+    assert (loaded.settings.forwarding.via, loaded.settings.log.level) == ("candidate", "warn")
+    assert made.load().settings.forwarding.via == "file"
+
+
+def test_problems_of_all_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproxy.toml").write_text("[log]\nlevl = 1\n")
+    (tmp_path / "pyproxy.d").mkdir()
+    (tmp_path / "pyproxy.d" / "a.toml").write_text("\nx = 1")
+    monkeypatch.setenv("PYPROXY_TUNNEL_SPLICE", "perhaps")
+    with pytest.raises(SystemExit) as raised:
+        options("--set", "y=1")
+    assert raised.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f'{tmp_path}/pyproxy.toml:2: log.levl: unknown key (did you mean "level"?)',
+        f"{tmp_path}/pyproxy.d/a.toml:2: x: unknown key",
+        'PYPROXY_TUNNEL_SPLICE: tunnel.splice: expected true or false, got "perhaps"',
+        "--set: y: unknown key",
+    ]
+
+
+def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         options("--check")
     assert raised.value.code == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first == "The settings are valid (no settings file, only defaults)."
+    assert first == "The settings are valid (no settings file)."
     assert second == "It listens on port 8080 of 127.0.0.1; only this machine can reach it."
     (tmp_path / "pyproxy.toml").write_text("")
     with pytest.raises(SystemExit):
         options("--check")
     assert capsys.readouterr().out.startswith(f"The settings are valid ({tmp_path / 'pyproxy.toml'}).\n")
+    (tmp_path / "pyproxy.d").mkdir()
+    (tmp_path / "pyproxy.d" / "a.toml").write_text("")
+    monkeypatch.setenv("PYPROXY_PORT", "tcp://10.0.0.1:8080")
+    with pytest.raises(SystemExit):
+        options("--check")
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"The settings are valid ({tmp_path}/pyproxy.toml, {tmp_path}/pyproxy.d/a.toml)."
+    assert last == "warning: the variable PYPROXY_PORT is ignored: no key has that name."
 
 
 def test_print_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 SETTINGS_FILE = "pyproxy.toml"
 
 
-def settings_file(environment: Mapping[str, str], is_root: bool) -> Path | None:
-    """The settings file to read when none was named; None when there is none.
+def settings_file(environment: Mapping[str, str], is_root: bool) -> Path:
+    """The settings file to read when none was named, whether there is one or not.
 
     systemd's ``CONFIGURATION_DIRECTORY`` goes first, then ``/etc/twistedproxy`` for root and the user's XDG
     configuration directory for everybody else.
@@ -21,8 +21,7 @@ def settings_file(environment: Mapping[str, str], is_root: bool) -> Path | None:
         directory = Path("/etc/twistedproxy")
     else:
         directory = _xdg(environment, "XDG_CONFIG_HOME", ".config")
-    path = directory / SETTINGS_FILE
-    return path if path.is_file() else None
+    return directory / SETTINGS_FILE
 
 
 def state_directory(environment: Mapping[str, str], is_root: bool) -> Path:
@@ -32,6 +31,20 @@ def state_directory(environment: Mapping[str, str], is_root: bool) -> Path:
     if is_root:
         return Path("/var/lib/twistedproxy")
     return _xdg(environment, "XDG_STATE_HOME", ".local/state")
+
+
+def runtime_directory(environment: Mapping[str, str], is_root: bool) -> Path:
+    """Where sockets are kept that are of use only while the proxy runs.
+
+    systemd's ``RUNTIME_DIRECTORY`` goes first, then ``/run/twistedproxy`` for root and the user's XDG runtime directory
+    for everybody else. That one exists only while the user is logged in: without it, it is the state directory.
+    """
+    if given := environment.get("RUNTIME_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    if is_root:
+        return Path("/run/twistedproxy")
+    given = environment.get("XDG_RUNTIME_DIR", "")
+    return Path(given) / "twistedproxy" if os.path.isabs(given) else state_directory(environment, is_root)
 
 
 def _xdg(environment: Mapping[str, str], variable: str, default: str) -> Path:

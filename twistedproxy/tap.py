@@ -18,8 +18,9 @@ from twistedproxy.record.operational_log import operational_log
 from twistedproxy.service import CannotLog, ProxyService
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
-from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
+from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.spelling import toml_value
 
 
@@ -29,7 +30,9 @@ class Options(TwistedOptions):
     synopsis = "[options]"
     longdesc = (
         "A forward proxy for HTTP and HTTPS. Without any settings it listens on 127.0.0.1:8080 and serves clients "
-        "on this machine. Every setting is described in docs/settings.md and by --print-settings."
+        "on this machine. The files *.toml in the directory pyproxy.d beside the settings file go over it, then "
+        "environment variables such as PYPROXY_LOG_LEVEL, then the options here. Every setting is described in "
+        "docs/settings.md and by --print-settings."
     )
     optParameters = (  # Twisted's name, and it adds nothing to it
         (
@@ -48,6 +51,7 @@ class Options(TwistedOptions):
         super().__init__()
         self.overrides: list[tuple[str, str]] = []
         self._listen: list[str] = []
+        self.sources: Sources
         self.loaded: Loaded
 
     def opt_listen(self, endpoint: str) -> None:
@@ -56,7 +60,7 @@ class Options(TwistedOptions):
         self._listen.append(endpoint)
 
     def opt_set(self, assignment: str) -> None:
-        """Set one setting, as table.key=value, over what the file says. Can be given more than once."""
+        """Set one setting, as table.key=value, over what files and environment say. Can be given more than once."""
         path, equals, value = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set takes table.key=value, not {assignment!r}")
@@ -65,29 +69,30 @@ class Options(TwistedOptions):
     def postOptions(self) -> None:
         if self._listen:
             self.overrides.append(("downstream.listen", toml_value(self._listen)))
-        if self["config"] is not None:
-            # A daemon changes its directory, and reads the file again on a reload.
-            self["config"] = os.path.abspath(self["config"])
+        named = self["config"]
+        path = settings_file(os.environ, os.geteuid() == 0) if named is None else named
+        # A daemon changes its directory, and reads the file again on a reload.
+        self.sources = Sources(
+            os.path.abspath(path), needed=named is not None, environment=os.environ, overrides=self.overrides
+        )
         try:
             self.loaded = self.load()
         except SettingsError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(1) from None
         if self["check"]:
-            where = self["config"] or "no settings file, only defaults"
-            _print_and_end("\n".join([f"The settings are valid ({where}).", *describe(self.loaded.settings), ""]))
+            where = ", ".join(self.loaded.files) or "no settings file"
+            told = describe(self.loaded.settings, self.loaded.ignored)
+            _print_and_end("\n".join([f"The settings are valid ({where}).", *told, ""]))
         if self["print-settings"]:
             _print_and_end(annotated_toml(self.loaded.settings, self.loaded.sources))
 
-    def load(self) -> Loaded:
-        """Read the settings; `SettingsError` when they cannot be used."""
-        if self["config"] is None:
-            # Whoever writes the first file for a proxy that runs expects a reload to find it.
-            found = settings_file(os.environ, os.geteuid() == 0)
-            self["config"] = found and str(found)
-        if self["config"] is None:
-            return load("", "default", self.overrides)
-        return load_file(self["config"], self.overrides)
+    def load(self, candidate: str | None = None) -> Loaded:
+        """Read the settings; `SettingsError` when they cannot be used.
+
+        A ``candidate`` is a text that stands in the place of the settings file's.
+        """
+        return self.sources.load(candidate)
 
 
 def _print_and_end(text: str) -> NoReturn:

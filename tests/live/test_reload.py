@@ -49,6 +49,19 @@ def test_new_requests_see_the_new_settings(make_daemon: MakeDaemon, origin: Orig
     assert fetch(proxy, origin.url("http")).status == 200
 
 
+def test_drop_ins_come_and_go(make_daemon: MakeDaemon, origin: Origin) -> None:
+    proxy = make_daemon(listen=(), file=settings()).start()
+    assert fetch(proxy, origin.url("http")).status == 200
+    drop_in = proxy.directory / "pyproxy.d" / "closed.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text('[access]\nclients = ["10.0.0.0/8"]\n')
+    proxy.reload()
+    assert fetch(proxy, origin.url("http")).status == 403
+    drop_in.unlink()
+    proxy.reload()
+    assert fetch(proxy, origin.url("http")).status == 200
+
+
 def test_running_exchange_finishes_under_the_old_settings(make_daemon: MakeDaemon, origin: Origin) -> None:
     proxy = make_daemon(listen=(), file=settings(more='[access]\nconnect_ports = ["all"]\n')).start()
     running = connected(proxy, request_for(origin.url("http", "/events/reload")))

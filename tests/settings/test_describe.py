@@ -174,6 +174,17 @@ def test_what_is_unwise_is_warned_of(text: str, expected: list[str]) -> None:
     assert told[len(told) - len(expected) :] == [f"warning: {line}" for line in expected]
 
 
+def test_variables_that_are_no_keys_are_warned_of() -> None:
+    ignored = ("PYPROXY_PORT", "PYPROXY_LOG_LEVLE", "PYPROXY_A\nB")
+    expected = [
+        "the variable PYPROXY_PORT is ignored: no key has that name.",
+        'the variable PYPROXY_LOG_LEVLE is ignored: no key has that name (did you mean "PYPROXY_LOG_LEVEL"?).',
+        r"the variable PYPROXY_A\nB is ignored: no key has that name.",
+    ]
+    assert list(warnings(Settings(), ignored)) == expected
+    assert describe(Settings(), ignored)[-3:] == [f"warning: {line}" for line in expected]
+
+
 @given(st.data())
 def test_all_settings_can_be_described(any_settings: st.SearchStrategy[Settings], data: Any) -> None:
     for line in describe(data.draw(any_settings)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twistedproxy.settings.keys import about, keys, suggested_table, suggestion, tables
+from twistedproxy.settings.keys import about, keys, suggested_table, suggested_variable, suggestion, tables, variables
 
 
 def test_every_key_is_found_by_its_path() -> None:
@@ -59,3 +59,39 @@ def test_the_nearest_key(table: str, name: str, hint: str) -> None:
 )
 def test_the_nearest_table(name: str, hint: str) -> None:
     assert suggested_table(name) == hint
+
+
+def test_every_key_has_a_variable_of_its_own() -> None:
+    assert len(variables()) == len(keys())
+    assert variables()["PYPROXY_UPSTREAM_CONNECT_TIMEOUT"] is keys()["upstream.connect_timeout"]
+    for name, key in variables().items():
+        assert name == key.variable == name.upper()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PYPROXY_UPSTREAM_CONECT_TIMEOUT", 'did you mean "PYPROXY_UPSTREAM_CONNECT_TIMEOUT"?'),
+        ("PYPROXY_UPSTEAM_CONNECT_TIMEOUT", 'did you mean "PYPROXY_UPSTREAM_CONNECT_TIMEOUT"?'),
+        ("PYPROXY_UPSTREAM_CONNECTTIMEOUT", 'did you mean "PYPROXY_UPSTREAM_CONNECT_TIMEOUT"?'),
+        ("PYPROXY_log_level", 'did you mean "PYPROXY_LOG_LEVEL"?'),
+        ("PYPROXY_LOGLEVEL", 'did you mean "PYPROXY_LOG_LEVEL"?'),
+        # Without a table.
+        ("PYPROXY_LISTEN", 'did you mean "PYPROXY_DOWNSTREAM_LISTEN"?'),
+        ("PYPROXY_MAX_FIELDS", 'did you mean "PYPROXY_DOWNSTREAM_MAX_FIELDS" or "PYPROXY_UPSTREAM_MAX_FIELDS"?'),
+        # What Kubernetes sets for a service that is called pyproxy; nobody meant anything by it.
+        ("PYPROXY_SERVICE_HOST", ""),
+        ("PYPROXY_SERVICE_PORT", ""),
+        ("PYPROXY_SERVICE_PORT_HTTP", ""),
+        ("PYPROXY_PORT", ""),
+        ("PYPROXY_PORT_8080_TCP", ""),
+        ("PYPROXY_PORT_8080_TCP_ADDR", ""),
+        ("PYPROXY_PORT_8080_TCP_PORT", ""),
+        ("PYPROXY_PORT_8080_TCP_PROTO", ""),
+        ("PYPROXY_", ""),
+        ("PYPROXY_LOG", ""),
+        ("PYPROXY_" + "LOG_LEVEL" * 10_000, ""),
+    ],
+)
+def test_the_nearest_variable(name: str, hint: str) -> None:
+    assert suggested_variable(name) == hint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistedproxy.settings.keys import keys, tables
-from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.load import Loaded, load
 from twistedproxy.settings.problems import SettingsError
-from twistedproxy.settings.syntax import MAX_SIZE
 from twistedproxy.settings.types import DownstreamSettings, Settings, UpstreamSettings
 
 FILE = """\
@@ -326,35 +324,6 @@ def test_a_good_override_does_not_hide_a_bad_file() -> None:
 def test_an_override_can_make_two_keys_fit() -> None:
     loaded = load('[downstream]\nmax_target_size = "1MiB"', "a.toml", [("downstream.max_head_size", "2MiB")])
     assert (loaded.settings.downstream.max_target_size, loaded.settings.downstream.max_head_size) == (1 << 20, 2 << 20)
-
-
-def test_a_file_is_read_from_the_disk(tmp_path: Path) -> None:
-    path = tmp_path / "pyproxy.toml"
-    path.write_text(FILE)
-    loaded = load_file(str(path), [("log.level", "warn")])
-    assert loaded == load(FILE, str(path), [("log.level", "warn")])
-    assert loaded.sources["downstream.listen"] == f"{path}:2"
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("missing.toml", "cannot be read: No such file or directory"),
-        (".", "cannot be read: Is a directory"),
-        ("large.toml", "larger than 1048576 bytes, the most that settings may have"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path, name: str, problem: str) -> None:
-    (tmp_path / "large.toml").write_bytes(b"#" * (MAX_SIZE + 1))
-    with pytest.raises(SettingsError) as refused:
-        load_file(str(tmp_path / name))
-    assert str(refused.value) == f"{tmp_path / name}: {problem}"
-
-
-def test_a_name_that_no_file_can_have_is_a_problem() -> None:
-    with pytest.raises(SettingsError) as refused:
-        load_file("a\0b")
-    assert str(refused.value) == "a\\u0000b: cannot be read: embedded null byte"
 
 
 NAMES = st.one_of(

@@ -2,9 +2,10 @@
 
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
-from twistedproxy.settings.load import Loaded, load, load_file
+from twistedproxy.settings.load import Loaded, load
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.problems import Problem, SettingsError
+from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.types import (
     AccessSettings,
     DownstreamSettings,
@@ -28,10 +29,10 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "SettingsError",
+    "Sources",
     "TunnelSettings",
     "UpstreamSettings",
     "annotated_toml",
     "describe",
     "load",
-    "load_file",
 ]

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
+from twistedproxy.settings.keys import suggested_variable
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.quantities import duration_text
+from twistedproxy.settings.spelling import printable
 from twistedproxy.settings.types import AccessSettings, LogSettings, Settings
 
 WARNING = "warning: "
 
 
-def describe(settings: Settings) -> list[str]:
-    """One sentence for each thing that an operator would want to make sure of; the warnings last."""
-    return [*_meaning(settings), *(WARNING + warning for warning in warnings(settings))]
+def describe(settings: Settings, ignored: Iterable[str] = ()) -> list[str]:
+    """One sentence for each thing that an operator would want to make sure of; the `warnings` last."""
+    return [*_meaning(settings), *(WARNING + warning for warning in warnings(settings, ignored))]
 
 
-def warnings(settings: Settings) -> Iterator[str]:
-    """What these settings allow or prevent that was probably not meant."""
+def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
+    """What these settings allow or prevent that was probably not meant; and the variables that were ``ignored``."""
     access = settings.access
     endpoints = [parse_endpoint(description) for description in settings.downstream.listen]
     beyond = [endpoint for endpoint in endpoints if endpoint.loopback_only is False]
@@ -69,6 +71,9 @@ def warnings(settings: Settings) -> Iterator[str]:
             f"control.metrics listens on {_sentences(exposed)}: whoever can reach that can read the proxy's numbers, "
             "whatever access.clients says."
         )
+    for name in ignored:
+        hint = suggested_variable(name)
+        yield f"the variable {printable(name)} is ignored: no key has that name{f' ({hint})' if hint else ''}."
 
 
 def _meaning(settings: Settings) -> Iterator[str]:

@@ -15,6 +15,9 @@ from twistedproxy.settings.kinds import Kind, kind_of
 from twistedproxy.settings.spelling import toml_string
 from twistedproxy.settings.types import Settings
 
+VARIABLES = "PYPROXY_"
+"""What the names of our environment variables begin with."""
+
 _LONGEST = 64
 """Characters of a name that is compared with others; no key is as long, and comparing is slow."""
 
@@ -33,6 +36,11 @@ class Key:
     def path(self) -> str:
         """Table and name, with a dot between them."""
         return f"{self.table}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"{VARIABLES}{self.table}_{self.name}".upper()
 
     @property
     def kind(self) -> Kind:
@@ -57,6 +65,12 @@ def _keys(table: str, struct: type[msgspec.Struct]) -> Iterator[Key]:
 def keys() -> Mapping[str, Key]:
     """Every key by its path."""
     return MappingProxyType({key.path: key for group in tables().values() for key in group})
+
+
+@lru_cache(maxsize=1)
+def variables() -> Mapping[str, Key]:
+    """Every key by its environment variable."""
+    return MappingProxyType({key.variable: key for key in keys().values()})
 
 
 def about(table: str) -> str:
@@ -86,6 +100,20 @@ def suggestion(table: str, name: str) -> str:
 def suggested_table(name: str) -> str:
     """The table that was probably meant by ``name``, as a hint for a message."""
     return _did_you_mean(*get_close_matches(name, tables(), 1, 0.6)) if len(name) <= _LONGEST else ""
+
+
+def suggested_variable(name: str) -> str:
+    """The environment variable that was probably meant by ``name``, as a hint for a message."""
+    if len(name) > _LONGEST:
+        return ""
+    said = name.removeprefix(VARIABLES).lower()
+    table, _, rest = said.partition("_")
+    if table in tables():
+        near = [f"{table}.{one}" for one in get_close_matches(rest, [key.name for key in tables()[table]], 1, 0.7)]
+    elif not (near := _named(said, "")):
+        by_name = {f"{key.table}_{key.name}": path for path, key in keys().items()}
+        near = [by_name[one] for one in get_close_matches(said, by_name, 1, 0.8)]
+    return _did_you_mean(*(keys()[path].variable for path in near))
 
 
 def _named(name: str, table: str) -> list[str]:

@@ -1,21 +1,33 @@
-"""The operator's file, and what the command line changes of it, into `Settings`; or all that is wrong."""
+"""What each source sets, taken in order, into `Settings`; or all that is wrong.
+
+The defaults come first, then texts (the settings file and its drop-ins), then environment variables, then the
+command line. What comes later wins, key by key; a list is replaced as a whole. `sources` says where the texts are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from twistedproxy.settings.keys import Key, keys, suggested_table, suggestion, tables
+from twistedproxy.settings.keys import (
+    VARIABLES,
+    Key,
+    keys,
+    suggested_table,
+    suggestion,
+    tables,
+    variables,
+)
 from twistedproxy.settings.kinds import expectation, nearest_choice
 from twistedproxy.settings.locate import Places
 from twistedproxy.settings.problems import Problem, SettingsError, Unfit
 from twistedproxy.settings.quantities import size_text
-from twistedproxy.settings.spelling import shown
-from twistedproxy.settings.syntax import MAX_SIZE, decode, parse
+from twistedproxy.settings.spelling import printable, shown
+from twistedproxy.settings.syntax import decode, parse
 from twistedproxy.settings.types import Settings
 
 DEFAULT = "default"
@@ -31,18 +43,36 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
-    """By key path: ``default``, file and line, or ``--set``."""
+    """By key path: ``default``, file and line, a variable's name, or ``--set``."""
+    files: tuple[str, ...] = ()
+    """The texts that were read, by the names that they were given, in order."""
+    ignored: tuple[str, ...] = ()
+    """Variables with our prefix that are no key's, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One source of values: what messages call it, and how many came before it."""
+
+    name: str
+    rank: int
+    places: Places | None = None
+
+    def line(self, path: Sequence[str], entry: int | None = None) -> int | None:
+        if self.places is None:
+            return None
+        return self.places.line(path) if entry is None else self.places.entry_line(path, entry)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where one value was set."""
 
-    source: str
+    source: _Source
     line: int | None = None
 
     def __str__(self) -> str:
-        return self.source if self.line is None else f"{self.source}:{self.line}"
+        return self.source.name if self.line is None else f"{self.source.name}:{self.line}"
 
 
 class _Faults(Exception):
@@ -53,130 +83,171 @@ class _Faults(Exception):
         self.faults = faults
 
 
-def load_file(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Loaded:
-    """`load` the file at ``path``; SettingsError also where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_SIZE + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError([Problem(path, f"cannot be read: {reason}")]) from None
-    return load(content, path, overrides)
+def load(content: str | bytes, source: str, overrides: Iterable[tuple[str, str]] = ()) -> Loaded:
+    """Settings from one text, the defaults, and ``overrides``; as `Merging` takes each of them."""
+    merging = Merging()
+    merging.take_text(content, source)
+    merging.take_overrides(overrides)
+    return merging.loaded()
 
 
-def load(content: str | bytes, source: str, overrides: Sequence[tuple[str, str]] = ()) -> Loaded:
-    """Settings from the text of a file, the defaults, and ``overrides``.
+class Merging:
+    """The values so far, where they stand, and what is wrong. What is taken later wins.
 
-    ``source`` is what messages call the file. ``overrides`` are pairs of a key path and a value as TOML or,
-    where it is not TOML, as plain text; they win over the file, and the last of several wins. A single
-    value for a key that takes a list is a list of one. Raises SettingsError with everything that is wrong,
-    and nothing else.
+    Nothing that is taken raises anything: `loaded` does, with everything that is wrong in all the sources.
     """
-    text = decode(content, source)
-    document = parse(text, source)
-    loading = _Loading(source, Places(text))
-    loading.take_document(document)
-    for path, value in overrides:
-        loading.take_override(path, value)
-    loading.check_together()
-    if loading.problems:
-        loading.problems.sort(key=lambda problem: (problem.source == OVERRIDE, problem.line or 0))
-        raise SettingsError(loading.problems)
-    return loading.loaded()
 
-
-class _Loading:
-    """One run of `load`: the values so far, where they stand, and what is wrong."""
-
-    def __init__(self, source: str, places: Places) -> None:
-        self.problems: list[Problem] = []
-        self._source = source
-        self._places = places
+    def __init__(self) -> None:
+        self._problems: list[tuple[_Source, Problem]] = []
         self._values: dict[str, object] = {}
         self._set_at: dict[str, _Place] = {}
+        self._texts: list[str] = []
+        self._ignored: list[str] = []
         self._unknown = 0
+        self._rank = 0
+        self._missing = False
 
-    def take_document(self, document: Mapping[str, Any]) -> None:
+    def __repr__(self) -> str:
+        return f"<Merging sources={self._rank} values={len(self._values)} problems={len(self._problems)}>"
+
+    # ------------------------------------------------------------ the sources
+
+    def take_text(self, content: str | bytes, source: str) -> None:
+        """Take what a text of TOML sets. ``source`` is what messages call it: the path of its file."""
+        try:
+            text = decode(content, source)
+            document = parse(text, source)
+        except SettingsError as error:
+            self.take_nothing(error)
+            return
+        self._texts.append(source)
+        self._take_document(self._source(source, Places(text)), document)
+
+    def take_nothing(self, error: SettingsError) -> None:
+        """Take note of a source that cannot be read, in the place of what it would have set."""
+        self._missing = True
+        self._rank += 1
+        self._problems += ((_Source(problem.source, self._rank), problem) for problem in error.problems)
+
+    def take_variables(self, environment: Mapping[str, str]) -> None:
+        """Take the variables that are called like keys, such as ``PYPROXY_LOG_LEVEL``.
+
+        Their values are read as those of `take_overrides`. Others with our prefix are no error: Kubernetes sets
+        ``PYPROXY_PORT`` and the like by itself, wherever there is a service of that name.
+        """
+        self._rank += 1
+        for name in sorted(name for name in environment if name.startswith(VARIABLES)):
+            key = variables().get(name)
+            if key is None:
+                self._ignored.append(name)
+            else:
+                self._take(_Source(name, self._rank), key, _value_of_text(key, environment[name]))
+
+    def take_overrides(self, overrides: Iterable[tuple[str, str]]) -> None:
+        """Take what the command line sets: pairs of a key path and a value.
+
+        A value is TOML or, where it is not TOML, plain text. A single value for a key that takes a list is a list of
+        one.
+        """
+        source = self._source(OVERRIDE)
+        for path, text in overrides:
+            table, _, name = path.strip().partition(".")
+            key = keys().get(f"{table}.{name}")
+            if key is not None:
+                self._take(source, key, _value_of_text(key, text))
+            elif name:
+                self._refuse(source, (table, name), "unknown key" + self._suggestion(table, name))
+            elif table in tables():
+                message = f'a table: name one of its keys, such as "{tables()[table][0].path}"'
+                self._refuse(source, (table,), message)
+            else:
+                self._refuse(source, (table,), "unknown key" + self._suggestion("", table))
+
+    def _source(self, name: str, places: Places | None = None) -> _Source:
+        self._rank += 1
+        return _Source(name, self._rank, places)
+
+    def _take_document(self, source: _Source, document: Mapping[str, Any]) -> None:
         for table, content in document.items():
             if table not in tables():
-                self._refuse_at_top(table, content)
+                self._refuse_at_top(source, table, content)
             elif not isinstance(content, dict):
-                self._refuse((table,), f"expected a table, [{table}], got {shown(content)}")
+                self._refuse(source, (table,), f"expected a table, [{table}], got {shown(content)}")
             else:
                 for name, value in content.items():
                     key = keys().get(f"{table}.{name}")
                     if key is None:
-                        self._refuse((table, name), "unknown key" + self._suggestion(table, name))
+                        self._refuse(source, (table, name), "unknown key" + self._suggestion(table, name))
                     else:
-                        self._take(key, value)
+                        self._take(source, key, value)
 
-    def take_override(self, path: str, text: str) -> None:
-        table, _, name = path.strip().partition(".")
-        key = keys().get(f"{table}.{name}")
-        if key is not None:
-            try:
-                self._values[key.path] = _read(key, _override_value(key, text))
-                self._set_at[key.path] = _Place(OVERRIDE)
-            except _Faults as unfit:
-                for entry, message in unfit.faults:
-                    self.problems.append(Problem(OVERRIDE, message, (table, name), entry))
-        elif name:
-            message = "unknown key" + self._suggestion(table, name)
-            self.problems.append(Problem(OVERRIDE, message, (table, name)))
-        elif table in tables():
-            message = f'a table: name one of its keys, such as "{tables()[table][0].path}"'
-            self.problems.append(Problem(OVERRIDE, message, (table,)))
+    def _take(self, source: _Source, key: Key, value: object) -> None:
+        path = (key.table, key.name)
+        try:
+            self._values[key.path] = _read(key, value)
+            self._set_at[key.path] = _Place(source, source.line(path))
+        except _Faults as unfit:
+            for entry, message in unfit.faults:
+                self._refuse(source, path, message, entry)
+
+    # ------------------------------------------------------------ what is wrong
+
+    def _refuse_at_top(self, source: _Source, name: str, content: object) -> None:
+        if isinstance(content, dict):
+            self._refuse(source, (name,), "unknown table" + _in_brackets(suggested_table(name)))
         else:
-            message = "unknown key" + self._suggestion("", table)
-            self.problems.append(Problem(OVERRIDE, message, (table,)))
+            self._refuse(source, (name,), "unknown key" + self._suggestion("", name))
 
-    def check_together(self) -> None:
+    def _refuse(self, source: _Source, path: tuple[str, ...], message: str, entry: int | None = None) -> None:
+        problem = Problem(source.name, message, path, entry, source.line(path, entry))
+        self._problems.append((source, problem))
+
+    def _suggestion(self, table: str, name: str) -> str:
+        self._unknown += 1
+        return _in_brackets(suggestion(table, name)) if self._unknown <= _SUGGESTIONS else ""
+
+    def _check_together(self) -> None:
         """Refuse what each key allows by itself but the two of them do not."""
         target, head = "downstream.max_target_size", "downstream.max_head_size"
-        if any(".".join(problem.path) in (target, head) for problem in self.problems):
+        # What cannot be read may have made them fit.
+        if self._missing or any(".".join(problem.path) in (target, head) for _, problem in self._problems):
             return
         longest, largest = (self._values.get(path, keys()[path].default) for path in (target, head))
         assert isinstance(longest, int)
         assert isinstance(largest, int)
-        if longest > largest:
-            if target in self._set_at:
-                path, relation = target, f"{size_text(longest)} is more than {head} ({size_text(largest)})"
-            else:
-                path, relation = head, f"{size_text(largest)} is less than {target} ({size_text(longest)})"
-            place = self._set_at[path]
-            message = f"{relation}, but a request's target is a part of its head"
-            self.problems.append(Problem(place.source, message, path.split("."), line=place.line))
+        if longest <= largest:
+            return
+        # The one that was set last made them unfit.
+        if self._rank_of(target) >= self._rank_of(head):
+            path, relation = target, f"{size_text(longest)} is more than {head} ({size_text(largest)}"
+        else:
+            path, relation = head, f"{size_text(largest)} is less than {target} ({size_text(longest)}"
+        place = self._set_at[path]
+        beside = self._set_at.get(head if path == target else target)
+        if beside is not None and beside.source != place.source:
+            relation += f", {printable(str(beside))}"
+        message = f"{relation}), but a request's target is a part of its head"
+        self._problems.append((place.source, Problem(place.source.name, message, path.split("."), line=place.line)))
+
+    def _rank_of(self, path: str) -> int:
+        return self._set_at[path].source.rank if path in self._set_at else 0
+
+    # ------------------------------------------------------------ what it comes to
 
     def loaded(self) -> Loaded:
+        """What all that was taken comes to; `SettingsError` with all that is wrong, source by source."""
+        self._check_together()
+        if self._problems:
+            self._problems.sort(key=lambda pair: (pair[0].rank, pair[1].line or 0))
+            raise SettingsError(problem for _, problem in self._problems)
         rooms: dict[str, dict[str, object]] = {table: {} for table in tables()}
         for path, value in self._values.items():
             table, _, name = path.partition(".")
             rooms[table][name] = value
         sources = {path: str(self._set_at.get(path, DEFAULT)) for path in keys()}
-        return Loaded(msgspec.convert(rooms, Settings), MappingProxyType(sources))
-
-    def _take(self, key: Key, value: object) -> None:
-        place = (key.table, key.name)
-        try:
-            self._values[key.path] = _read(key, value)
-            self._set_at[key.path] = _Place(self._source, self._places.line(place))
-        except _Faults as unfit:
-            for entry, message in unfit.faults:
-                self._refuse(place, message, entry)
-
-    def _refuse_at_top(self, name: str, content: object) -> None:
-        if isinstance(content, dict):
-            self._refuse((name,), "unknown table" + _in_brackets(suggested_table(name)))
-        else:
-            self._refuse((name,), "unknown key" + self._suggestion("", name))
-
-    def _refuse(self, path: tuple[str, ...], message: str, entry: int | None = None) -> None:
-        line = self._places.line(path) if entry is None else self._places.entry_line(path, entry)
-        self.problems.append(Problem(self._source, message, path, entry, line))
-
-    def _suggestion(self, table: str, name: str) -> str:
-        self._unknown += 1
-        return _in_brackets(suggestion(table, name)) if self._unknown <= _SUGGESTIONS else ""
+        return Loaded(
+            msgspec.convert(rooms, Settings), MappingProxyType(sources), tuple(self._texts), tuple(self._ignored)
+        )
 
 
 def _in_brackets(hint: str) -> str:
@@ -215,8 +286,8 @@ def _message(key: Key, value: object, error: Exception) -> str:
     return f"expected {expected or expectation(key.meta)}, got {shown(value)}{_in_brackets(hint)}"
 
 
-def _override_value(key: Key, text: str) -> object:
-    """What ``text`` says after ``--set``: TOML where it is TOML and the key is no plain text, else itself."""
+def _value_of_text(key: Key, text: str) -> object:
+    """What the command line or a variable says: TOML where it is TOML and the key is no plain text, else itself."""
     try:
         document = parse(f"value = {text}", OVERRIDE)
     except SettingsError:
