@@ -23,7 +23,7 @@ PHASES: Final = ("connect", "first_byte", "request", "tunnel")
 DIRECTIONS: Final = ("from_client", "to_client", "to_upstream", "from_upstream")
 """What bytes are counted by."""
 
-_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+_CLASSES: Final = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
 
 class Histogram(msgspec.Struct):
@@ -31,11 +31,6 @@ class Histogram(msgspec.Struct):
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     total: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
 
 
 class Requests(msgspec.Struct, frozen=True):
@@ -55,7 +50,8 @@ class Statistics(msgspec.Struct):
     """The numbers of one worker, or of several together.
 
     The first group only grows while a process lives; the second is of this moment. Sizes are in bytes and durations in
-    seconds. ``lag`` is how late the reactor lately was at worst.
+    seconds. ``upstream_open`` connections are those that are open or being made, the idle ones included;
+    ``upstream_waiting`` counts requests. ``lag`` is how late the reactor lately was at worst.
     """
 
     requests: list[Requests] = []
@@ -79,17 +75,33 @@ class Statistics(msgspec.Struct):
 
 
 class Tally:
-    """Counts finished exchanges."""
+    """Counts finished exchanges.
 
-    __slots__ = ("_bytes", "_connect", "_first_byte", "_outcomes", "_request", "_tunnel")
+    It is told of every request, so that a histogram is a plain list here, and a sum an attribute: a method call for
+    each would cost as much as all the rest.
+    """
+
+    __slots__ = (
+        "_connect",
+        "_connect_seconds",
+        "_first_byte",
+        "_first_byte_seconds",
+        "_from_client",
+        "_from_upstream",
+        "_outcomes",
+        "_request",
+        "_request_seconds",
+        "_to_client",
+        "_to_upstream",
+        "_tunnel",
+        "_tunnel_seconds",
+    )
 
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, int, str], int] = {}
-        self._bytes = [0, 0, 0, 0]
-        self._connect = Histogram()
-        self._first_byte = Histogram()
-        self._request = Histogram()
-        self._tunnel = Histogram()
+        self._from_client = self._to_client = self._to_upstream = self._from_upstream = 0
+        self._connect, self._first_byte, self._request, self._tunnel = ([0] * (len(BOUNDS) + 1) for _ in PHASES)
+        self._connect_seconds = self._first_byte_seconds = self._request_seconds = self._tunnel_seconds = 0.0
 
     def __repr__(self) -> str:
         return f"<Tally exchanges={sum(self._outcomes.values())}>"
@@ -97,33 +109,45 @@ class Tally:
     def finished(self, exchange: FinishedExchange) -> None:
         """Count ``exchange``, whose numbers are settled."""
         kind = exchange.kind
-        outcome = (kind, exchange.status // 100, exchange.reason)
-        outcomes = self._outcomes
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        moved = self._bytes
-        moved[0] += exchange.bytes_from_client
-        moved[1] += exchange.bytes_to_client
-        moved[2] += exchange.bytes_to_upstream
-        moved[3] += exchange.bytes_from_upstream
+        outcome = (kind, exchange.status, exchange.reason)
+        try:
+            self._outcomes[outcome] += 1
+        except KeyError:
+            self._outcomes[outcome] = 1
+        self._from_client += exchange.bytes_from_client
+        self._to_client += exchange.bytes_to_client
+        self._to_upstream += exchange.bytes_to_upstream
+        self._from_upstream += exchange.bytes_from_upstream
         seconds = exchange.connect_seconds
         if seconds >= 0:
-            self._connect.add(seconds)
+            self._connect[bisect_left(BOUNDS, seconds)] += 1
+            self._connect_seconds += seconds
         seconds = exchange.first_byte_seconds
         if seconds >= 0:
-            self._first_byte.add(seconds)
-        (self._tunnel if kind == "tunnel" else self._request).add(exchange.finished_at - exchange.started_at)
+            self._first_byte[bisect_left(BOUNDS, seconds)] += 1
+            self._first_byte_seconds += seconds
+        seconds = exchange.finished_at - exchange.started_at
+        if kind == "tunnel":
+            self._tunnel[bisect_left(BOUNDS, seconds)] += 1
+            self._tunnel_seconds += seconds
+        else:
+            self._request[bisect_left(BOUNDS, seconds)] += 1
+            self._request_seconds += seconds
 
     def read_into(self, statistics: Statistics) -> None:
         """Write what was counted so far into ``statistics``."""
-        statistics.requests = [
-            Requests(kind, _CLASSES[code] if code < len(_CLASSES) else "none", reason, count)
-            for (kind, code, reason), count in self._outcomes.items()
-        ]
-        statistics.bytes = dict(zip(DIRECTIONS, self._bytes, strict=True))
-        histograms = (self._connect, self._first_byte, self._request, self._tunnel)
+        outcomes: dict[tuple[str, str, str], int] = {}
+        for (kind, status, reason), count in self._outcomes.items():
+            outcome = (kind, _CLASSES.get(status // 100, "none"), reason)
+            outcomes[outcome] = outcomes.get(outcome, 0) + count
+        statistics.requests = [Requests(*outcome, count) for outcome, count in outcomes.items()]
+        moved = (self._from_client, self._to_client, self._to_upstream, self._from_upstream)
+        statistics.bytes = dict(zip(DIRECTIONS, moved, strict=True))
         statistics.phases = {
-            phase: Histogram(list(histogram.counts), histogram.total)
-            for phase, histogram in zip(PHASES, histograms, strict=True)
+            "connect": Histogram(list(self._connect), self._connect_seconds),
+            "first_byte": Histogram(list(self._first_byte), self._first_byte_seconds),
+            "request": Histogram(list(self._request), self._request_seconds),
+            "tunnel": Histogram(list(self._tunnel), self._tunnel_seconds),
         }
 
 
