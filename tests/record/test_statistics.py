@@ -80,7 +80,8 @@ def test_phases_that_it_did_not_pass_through(finished: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(0, "none"), (101, "1xx"), (200, "2xx"), (304, "3xx"), (499, "4xx"), (503, "5xx"), (999, "none")]
+    ("status", "code"),
+    [(0, "none"), (101, "1xx"), (200, "2xx"), (304, "3xx"), (499, "4xx"), (503, "5xx"), (999, "none")],
 )
 def test_class_of_a_status(finished: Make, status: int, code: str) -> None:
     tally = Tally()

@@ -14,7 +14,10 @@ import msgspec
 
 from twistedproxy.record.finished import FinishedExchange
 
-BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+BOUNDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
+)
 """The upper bounds of the histograms' buckets, in seconds; the last bucket has none."""
 
 PHASES: Final = ("connect", "first_byte", "request", "tunnel")
