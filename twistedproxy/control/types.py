@@ -11,9 +11,25 @@ from twistedproxy.record.statistics import Statistics
 Level = Literal["debug", "info", "warn", "error", "critical"]
 State = Literal["starting", "ready", "reloading", "draining", "stopping"]
 
+READY: tuple[State, ...] = ("ready", "reloading")
+"""The states in which new connections are taken."""
+
+LISTED_CONNECTIONS = 1000
+"""How many connections are listed when the client does not say."""
+
+MOST_CONNECTIONS = 10_000
+"""How many connections are listed at most."""
+
+CONNECTION_ID = "[0-9]{1,10}-[0-9]{1,20}"
+"""What the id of a connection looks like."""
+
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """What went wrong: problem details (RFC 9457)."""
+    """What went wrong: problem details (RFC 9457).
+
+    ``title`` is the status in words. ``detail`` says what was wrong this time; where there is more to say than one
+    line, ``problems`` has all of them.
+    """
 
     title: str
     status: int
@@ -42,7 +58,8 @@ class Worker(msgspec.Struct):
 class Status(msgspec.Struct):
     """The daemon at this moment. ``uptime`` is in seconds, ``started`` in seconds since 1970.
 
-    ``statistics`` is what all workers, those of the past included, come to together.
+    ``generation`` counts the settings that were in force, ``reloads`` the reloads that went well, ``reloads_failed``
+    the others. ``statistics`` is what all workers, those of the past included, come to together.
     """
 
     version: str
@@ -60,6 +77,9 @@ class Status(msgspec.Struct):
     statistics: Statistics
 
 
+ConnectionState = Literal["idle", "request", "tunnel", "closing"]
+
+
 class Connection(msgspec.Struct):
     """One client connection. ``id`` is worker and number, such as ``0-17``; ``age`` is in seconds, sizes in bytes.
 
@@ -68,7 +88,7 @@ class Connection(msgspec.Struct):
 
     id: str
     client: str
-    state: Literal["idle", "request", "tunnel", "closing"]
+    state: ConnectionState
     age: float
     requests: int
     method: str
@@ -101,7 +121,7 @@ class SettingsInForce(msgspec.Struct):
     settings: list[Setting]
 
 
-class Candidate(msgspec.Struct):
+class Candidate(msgspec.Struct, forbid_unknown_fields=True):
     """A settings file that may come to be used: ``toml`` is its text.
 
     Without a text it is what is on the disk now. With ``persist`` it is also written to the settings file.
@@ -135,13 +155,13 @@ class Done(msgspec.Struct):
     detail: str
 
 
-class LogLevel(msgspec.Struct):
+class LogLevel(msgspec.Struct, forbid_unknown_fields=True):
     """From which level on the operational log is written; until the next reload."""
 
     level: Level
 
 
-class Drain(msgspec.Struct):
+class Drain(msgspec.Struct, forbid_unknown_fields=True):
     """A wish to stop: what is under way may go on for ``timeout`` seconds, by default as long as the settings say."""
 
     timeout: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None

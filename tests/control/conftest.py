@@ -1,0 +1,156 @@
+"""What the tests of the control plane share: a daemon that only says what it was told to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from twistedproxy.control.steering import CannotBeDone
+from twistedproxy.control.types import (
+    Candidate,
+    Change,
+    Connection,
+    Connections,
+    Level,
+    Setting,
+    SettingsInForce,
+    State,
+    Status,
+    Verdict,
+    Worker,
+)
+from twistedproxy.record.statistics import BOUNDS, PHASES, Histogram, Requests, Statistics, added_up
+
+
+def statistics(factor: int) -> Statistics:
+    """Numbers of which no two are the same, and all of which are multiples of ``factor``."""
+    counts = [factor * (number % 3) for number in range(len(BOUNDS) + 1)]
+    return Statistics(
+        requests=[
+            Requests("forward", "2xx", "", 10 * factor),
+            Requests("forward", "5xx", "dns_error", 2 * factor),
+            Requests("tunnel", "2xx", "tunnel_idle", 3 * factor),
+        ],
+        bytes={"from_client": 11 * factor, "to_client": 12 * factor, "to_upstream": 13 * factor, "from_upstream": 14},
+        phases={phase: Histogram(list(counts), 0.5 * factor * number) for number, phase in enumerate(PHASES, 1)},
+        connections_accepted=21 * factor,
+        connections_refused=22 * factor,
+        log_lines_lost=23 * factor,
+        cpu_seconds=0.25 * factor,
+        connections=31 * factor,
+        tunnels=4 * factor,
+        upstream_open=8 * factor,
+        upstream_idle=5 * factor,
+        upstream_waiting=6 * factor,
+        lookups=7 * factor,
+        lag=0.125 * factor,
+        resident=1024 * factor,
+        descriptors=41 * factor,
+        descriptor_limit=65536,
+    )
+
+
+class FakeSteered:
+    """Notes what is asked of it in ``asked``, and answers with its attributes.
+
+    With ``against`` it cannot do what it is asked, with ``fault`` it breaks, and it answers when ``waiting`` does.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.state: State = "ready"
+        self.log_level: Level = "info"
+        self.against = ""
+        self.fault: Exception | None = None
+        self.waiting: Deferred[Any] | None = None
+        self.verdict = Verdict(
+            True, [], [Change("log.level", '"info"', '"warn"', "pyproxy.toml:3")], ["everybody is served"]
+        )
+        workers = [
+            Worker(0, 101, "ready", 60.0, 0, "", 0.1, statistics(1)),
+            Worker(1, 102, "waiting", 0.0, 3, "killed by signal 9", 2.5, statistics(2)),
+        ]
+        self.now = Status(
+            version="1.2.3",
+            pid=100,
+            state="ready",
+            started=1795421523.5,
+            uptime=61.5,
+            generation=4,
+            settings_file="/etc/twistedproxy/pyproxy.toml",
+            log_level="info",
+            listeners=["127.0.0.1:8080"],
+            reloads=3,
+            reloads_failed=1,
+            workers=workers,
+            statistics=added_up(worker.statistics for worker in workers),
+        )
+        self.open = Connections(
+            7, [Connection("0-17", "192.0.2.7", "request", 1.5, 2, "GET", "http://a.test/", "192.0.2.9:80", 100, 200)]
+        )
+        self.in_force = SettingsInForce(
+            4,
+            "/etc/twistedproxy/pyproxy.toml",
+            [
+                Setting("access.connect_ports", [443, "8000-8999"], "pyproxy.toml:2"),
+                Setting("log.level", "info", "default"),
+            ],
+        )
+
+    def _say(self, what: Any) -> Deferred[Any]:
+        if self.fault is not None:
+            return fail(self.fault)
+        if self.against:
+            return fail(CannotBeDone(self.against))
+        if self.waiting is not None:
+            return self.waiting
+        return succeed(what)
+
+    def status(self) -> Deferred[Status]:
+        self.asked.append("status")
+        return self._say(self.now)
+
+    def connections(self, limit: int, client: str, state: str) -> Deferred[Connections]:
+        self.asked.append((limit, client, state))
+        return self._say(self.open)
+
+    def close_connection(self, id: str) -> Deferred[bool]:
+        self.asked.append(id)
+        return self._say(id == "0-17")
+
+    def settings(self) -> SettingsInForce:
+        self.asked.append("settings")
+        if self.fault is not None:
+            raise self.fault
+        return self.in_force
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        self.asked.append(candidate)
+        return self.verdict
+
+    def apply(self, candidate: Candidate) -> Deferred[Verdict]:
+        self.asked.append(candidate)
+        return self._say(self.verdict)
+
+    def reload(self) -> Deferred[None]:
+        self.asked.append("reload")
+        return self._say(None)
+
+    def drain(self, timeout: float | None) -> None:
+        self.asked.append(("drain", timeout))
+
+    def upgrade(self) -> Deferred[int]:
+        self.asked.append("upgrade")
+        return self._say(4711)
+
+    def set_log_level(self, level: Level) -> Deferred[None]:
+        self.asked.append(level)
+        return self._say(None)
+
+
+@pytest.fixture
+def steered() -> FakeSteered:
+    """A daemon with two workers, one of which is down."""
+    return FakeSteered()
