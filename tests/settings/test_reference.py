@@ -54,11 +54,11 @@ def test_the_script_writes_the_page_and_finds_it_stale(
 ) -> None:
     page = tmp_path / "settings.md"
     assert script.main(["--check"], tmp_path) == 1
-    assert capsys.readouterr().err == "docs/settings.md is stale: run scripts/docs\n"
+    assert "docs/settings.md is stale: run scripts/docs\n" in capsys.readouterr().err
     assert not page.exists()
     assert script.main([], tmp_path) == 0
     assert page.read_text(encoding="utf-8") == reference_markdown()
-    assert capsys.readouterr().out == "docs/settings.md written\n"
+    assert "docs/settings.md written\n" in capsys.readouterr().out
     assert script.main(["--check"], tmp_path) == 0
     assert script.main([], tmp_path) == 0
     page.write_text("old")

@@ -1,0 +1,307 @@
+"""What the API answers: from a request, read whole, to a status and content. Knows no connections.
+
+Theory of operation. A request is led to one of the `ROUTES`, what it brings is decoded strictly as that route's type,
+the daemon is asked, and what it says is encoded as the route's other type. Whatever goes wrong on the way becomes
+problem details (RFC 9457): 400 for a request that is not what the route takes, 422 for settings that are not valid, 409
+for a wish that cannot be granted now, 500 for a fault, which is logged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twistedproxy.control.openapi import document
+from twistedproxy.control.steering import CannotBeDone, Steered
+from twistedproxy.control.types import (
+    CONNECTION_ID,
+    LISTED_CONNECTIONS,
+    MOST_CONNECTIONS,
+    READY,
+    ROUTES,
+    Candidate,
+    Connections,
+    ConnectionState,
+    Done,
+    Drain,
+    Health,
+    LogLevel,
+    Problem,
+    SettingsInForce,
+    Status,
+    Verdict,
+)
+
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+
+OPENAPI_PATH: Final = "/api/v1/openapi.json"
+METRICS_PATH: Final = "/metrics"
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
+"""What is answered at a door that everybody may knock at."""
+
+CONTENT_LIMIT: Final = 1024 * 1024
+"""How many bytes of content a request may have."""
+
+PHRASES: Final[Mapping[int, str]] = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+"""Every status that is answered, in words (RFC 9110 section 15)."""
+
+
+class Asked(NamedTuple):
+    """A request that has arrived whole; ``target`` is its path and query."""
+
+    method: str
+    target: str
+    content_type: str = ""
+    accept: str = ""
+    content: bytes = b""
+
+
+class Answer(NamedTuple):
+    """What is answered; ``allow`` has the methods that there are, for 405."""
+
+    status: int
+    media_type: str
+    content: bytes
+    allow: str = ""
+
+
+class Refusal(Exception):
+    """The request is answered with a problem."""
+
+    def __init__(self, status: int, detail: str, problems: list[str] | None = None, allow: str = "") -> None:
+        super().__init__(detail)
+        self.answer = problem(status, detail, problems, allow)
+
+
+def problem(status: int, detail: str, problems: list[str] | None = None, allow: str = "") -> Answer:
+    """An answer that says what went wrong."""
+    details = Problem(PHRASES[status], status, detail, problems=problems or [])
+    return Answer(status, PROBLEM, msgspec.json.encode(details), allow)
+
+
+class _Wish(NamedTuple):
+    """What a request comes to: the decoded content, the arguments of its query, and the last part of its path."""
+
+    content: Any
+    query: dict[str, str]
+    id: str
+
+
+class _Route(NamedTuple):
+    """One of the `ROUTES`, ready for use."""
+
+    takes: msgspec.json.Decoder[Any] | None
+    act: Callable[[_Wish], Any]
+
+
+class Api:
+    """Answers for ``steered``; with ``only``, at no path but these."""
+
+    _log = Logger()
+
+    def __init__(self, steered: Steered, only: Collection[str] | None = None) -> None:
+        self._steered = steered
+        actions: dict[tuple[str, str], Callable[[_Wish], Any]] = {
+            ("GET", "/api/v1/status"): self._status,
+            ("GET", "/api/v1/connections"): self._connections,
+            ("DELETE", "/api/v1/connections/{id}"): self._close_connection,
+            ("GET", "/api/v1/settings"): self._settings,
+            ("POST", "/api/v1/settings/validate"): self._judge,
+            ("POST", "/api/v1/settings/diff"): self._judge,
+            ("POST", "/api/v1/settings/apply"): self._apply,
+            ("POST", "/api/v1/reload"): self._reload,
+            ("POST", "/api/v1/drain"): self._drain,
+            ("POST", "/api/v1/upgrade"): self._upgrade,
+            ("GET", "/api/v1/log-level"): self._log_level,
+            ("PUT", "/api/v1/log-level"): self._set_log_level,
+            ("GET", "/healthz"): self._healthy,
+            ("GET", "/readyz"): self._ready,
+        }
+        self._routes: dict[str, dict[str, _Route]] = {}
+        for method, path, takes, _gives, _purpose in ROUTES:
+            if only is None or path in only:
+                decoder: msgspec.json.Decoder[Any] | None = None if takes is None else msgspec.json.Decoder(takes)
+                self._routes.setdefault(path, {})[method] = _Route(decoder, actions[method, path])
+        for path in (OPENAPI_PATH, METRICS_PATH):
+            if only is None or path in only:
+                self._routes[path] = {"GET": _Route(None, self._openapi)}
+
+    def __repr__(self) -> str:
+        return f"<Api {len(self._routes)} paths of {self._steered!r}>"
+
+    async def answer(self, asked: Asked) -> Answer:
+        """Do what is asked, and say what came of it. Raises nothing."""
+        try:
+            path, _, query = _origin_form(asked.target).partition("?")
+            if path == METRICS_PATH and asked.method in ("GET", "HEAD"):
+                return await self._metrics(asked.accept)
+            route, id = self._route(asked.method, path)
+            wish = _Wish(_decoded(route.takes, asked), _arguments(path, query), id)
+            said = route.act(wish)
+            if isinstance(said, Deferred):
+                said = await said
+            return said if isinstance(said, Answer) else Answer(200, JSON, msgspec.json.encode(said))
+        except Refusal as refusal:
+            return refusal.answer
+        except CannotBeDone as error:
+            lines = str(error).splitlines()
+            return problem(409, lines[0] if lines else "", lines)
+        except Exception:
+            self._log.failure("a fault while answering {method} {target}", method=asked.method, target=asked.target)
+            return problem(500, "the fault is in the operational log")
+
+    def _route(self, method: str, path: str) -> tuple[_Route, str]:
+        methods, id = self._routes.get(path), ""
+        if methods is None:
+            parent, _, id = path.rpartition("/")
+            methods = self._routes.get(f"{parent}/{{id}}")
+        if methods is None:
+            raise Refusal(404, "there is nothing at this path")
+        route = methods.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = [one for name in methods for one in ((name, "HEAD") if name == "GET" else (name,))]
+            raise Refusal(405, f"this path takes {' and '.join(allowed)}", allow=", ".join(allowed))
+        return route, id
+
+    # ------------------------------------------------------------ what can be asked
+
+    def _status(self, _wish: _Wish) -> Deferred[Status]:
+        return self._steered.status()
+
+    def _connections(self, wish: _Wish) -> Deferred[Connections]:
+        query = wish.query
+        limit = query.get("limit", str(LISTED_CONNECTIONS))
+        if not re.fullmatch("[0-9]{1,6}", limit) or not 1 <= int(limit) <= MOST_CONNECTIONS:
+            raise Refusal(400, f"limit is a number from 1 to {MOST_CONNECTIONS}")
+        client = query.get("client", "")
+        if client:
+            try:
+                client = str(ipaddress.ip_address(client))
+            except ValueError:
+                raise Refusal(400, "client is an IP address") from None
+        state = query.get("state", "")
+        if state and state not in get_args(ConnectionState):
+            raise Refusal(400, f"state is one of {', '.join(get_args(ConnectionState))}")
+        return self._steered.connections(int(limit), client, state)
+
+    async def _closed(self, id: str) -> Done:
+        if not re.fullmatch(CONNECTION_ID, id) or not await self._steered.close_connection(id):
+            raise Refusal(404, "there is no connection of this id")
+        return Done(f"connection {id} is being closed")
+
+    def _close_connection(self, wish: _Wish) -> Deferred[Done]:
+        return Deferred.fromCoroutine(self._closed(wish.id))
+
+    def _settings(self, _wish: _Wish) -> SettingsInForce:
+        return self._steered.settings()
+
+    def _judge(self, wish: _Wish) -> Verdict:
+        candidate: Candidate = wish.content
+        return self._steered.judge(candidate)
+
+    def _apply(self, wish: _Wish) -> Deferred[Verdict]:
+        return self._steered.apply(wish.content).addCallback(_valid)
+
+    def _reload(self, _wish: _Wish) -> Deferred[Done]:
+        return self._steered.reload().addCallback(lambda _: Done("the settings have been reloaded"))
+
+    def _drain(self, wish: _Wish) -> Done:
+        drain: Drain = wish.content
+        self._steered.drain(drain.timeout)
+        return Done("draining")
+
+    def _upgrade(self, _wish: _Wish) -> Deferred[Done]:
+        return self._steered.upgrade().addCallback(lambda pid: Done(f"process {pid} goes on"))
+
+    def _log_level(self, _wish: _Wish) -> LogLevel:
+        return LogLevel(self._steered.log_level)
+
+    def _set_log_level(self, wish: _Wish) -> Deferred[LogLevel]:
+        wanted: LogLevel = wish.content
+        return self._steered.set_log_level(wanted.level).addCallback(lambda _: wanted)
+
+    def _healthy(self, _wish: _Wish) -> Health:
+        return Health("ok")
+
+    def _ready(self, _wish: _Wish) -> Health | Answer:
+        state = self._steered.state
+        if state in READY:
+            return Health("ok")
+        return Answer(503, JSON, msgspec.json.encode(Health(state)))
+
+    def _openapi(self, _wish: _Wish) -> Answer:
+        return Answer(200, JSON, document())
+
+    async def _metrics(self, accept: str) -> Answer:
+        # The library takes 15 ms to load, which a daemon that nobody scrapes need not spend.
+        from twistedproxy.control.metrics import exposition_of
+
+        return Answer(200, *exposition_of(await self._steered.status(), accept))
+
+
+def _valid(verdict: Verdict) -> Verdict:
+    if not verdict.valid:
+        raise Refusal(422, "the settings are not valid, and have not been applied", verdict.problems)
+    return verdict
+
+
+def _origin_form(target: str) -> str:
+    """The path and query of a target that may be a whole URL (RFC 9112 section 3.2.2)."""
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() == "http":
+        _authority, slash, path = rest.partition("/")
+        return slash + path
+    return target
+
+
+def _decoded(takes: msgspec.json.Decoder[Any] | None, asked: Asked) -> Any:
+    """The content as what a route takes."""
+    if takes is None:
+        if asked.content:
+            raise Refusal(400, "nothing is taken here, and the request has content")
+        return None
+    if asked.content and asked.content_type.partition(";")[0].strip().lower() != JSON:
+        raise Refusal(415, f"content is taken as {JSON}")
+    try:
+        # Where every member has a default, no content is as good as an empty object.
+        return takes.decode(asked.content or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refusal(400, str(error)) from None
+
+
+def _arguments(path: str, query: str) -> dict[str, str]:
+    """The arguments of a query, each of which is known and there once."""
+    if path in OPEN_PATHS:
+        # Probes and scrapers have some of their own.
+        return {}
+    known = ("limit", "client", "state") if path == "/api/v1/connections" else ()
+    arguments: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise Refusal(400, f"no argument {name!r} is known here")
+        if name in arguments:
+            raise Refusal(400, f"{name} is there more than once")
+        arguments[name] = value
+    return arguments
