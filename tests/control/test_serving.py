@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -349,14 +350,51 @@ def test_an_answer_may_take_its_time(door: Door, steered: Any) -> None:
     assert taken(client).endswith(b'{"detail":"process 7 goes on"}')
 
 
-def test_so_many_connections(door: Door) -> None:
+def test_so_many_connections(door: Door, steered: Any) -> None:
+    """The oldest that says nothing goes, and what is being answered stays."""
+    steered.waiting = Deferred()
+    asking = door.connect()
+    asking.receive(post("/api/v1/upgrade", b""))
+    silent = [door.connect() for _ in range(MOST_CONNECTIONS - 1)]
+    for number in range(3):
+        client = door.connect()
+        client.receive(HEALTHZ)
+        assert taken(client) == HEALTHY
+        assert [one.closed for one in silent[: number + 2]] == ["aborted"] * (number + 1) + [""]
+        door.turn()
+    assert repr(door.factory).startswith(f"<ApiFactory connections={MOST_CONNECTIONS} ")
+    steered.waiting.callback(7)
+    assert taken(asking).endswith(b'{"detail":"process 7 goes on"}')
+
+
+def test_so_many_that_are_being_answered(door: Door, steered: Any) -> None:
+    steered.waiting = Deferred()
     clients = [door.connect() for _ in range(MOST_CONNECTIONS)]
-    assert door.factory.buildProtocol(None) is None
+    for client in clients:
+        client.receive(post("/api/v1/upgrade", b""))
     assert door.factory.buildProtocol(None) is None
     clients[0].peer_closes()
     client = door.connect()
     client.receive(HEALTHZ)
     assert taken(client) == HEALTHY
+
+
+def test_being_full_is_said_once(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(ApiFactory, "_log", SimpleNamespace(warn=lambda text, **values: said.append(values)))
+    clients = [door.connect() for _ in range(MOST_CONNECTIONS + 5)]
+    door.turn()
+    assert said == [{"most": MOST_CONNECTIONS}]
+    clients[-1].peer_closes()
+    door.connect()
+    door.connect()
+    assert len(said) == 1
+    for client in clients[10:]:
+        if not client.closed:
+            client.peer_closes()
+    for _ in range(MOST_CONNECTIONS):
+        door.connect()
+    assert len(said) == 2
 
 
 # ---------------------------------------------------------------- the end

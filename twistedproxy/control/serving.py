@@ -4,7 +4,7 @@ Theory of operation. twisted.web reads requests here and frames answers, and no 
 resources, no sessions, no forms and no log of its own. What it leaves open is bounded. A request has `REQUEST_TIMEOUT`
 seconds from its first byte to arrive whole, however it trickles; a connection may idle as long; one that is being
 closed has `CLOSE_TIMEOUT` seconds to take what is left for it, and is cut then. Content beyond the API's limit is
-refused when it comes, and a door has so many connections at a time.
+refused when it comes, and a door has `MOST_CONNECTIONS` at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ CLOSE_TIMEOUT: Final = 5
 """Seconds that the other side has to take what it was sent, once its connection is being closed."""
 
 MOST_CONNECTIONS: Final = 64
-"""How many connections a door has at a time; who comes then is closed at once."""
+"""How many connections a door has at a time; for who comes then, the oldest that waits for a request has to go.
+
+Whoever opens many and says nothing thus keeps out nobody who has something to ask.
+"""
 
 
 class ApiRequest(Request):
@@ -149,6 +152,11 @@ class ApiChannel(HTTPChannel):
         self._arriving = self._answering = False
         super().requestDone(request)
 
+    @property
+    def answering(self) -> bool:
+        """Whether a request has arrived and its answer is not there yet."""
+        return self._answering
+
     def end(self) -> None:
         """Close: at once, or when what is being answered has been."""
         self.persistent = False
@@ -191,7 +199,7 @@ class ApiFactory(ServerFactory):
     def __init__(self, reactor: Any, api: Api) -> None:
         self._reactor = reactor
         self._api = api
-        self._channels: set[ApiChannel] = set()
+        self._channels: dict[ApiChannel, None] = {}
         self._full = False
         self._closed: Deferred[None] | None = None
 
@@ -201,18 +209,29 @@ class ApiFactory(ServerFactory):
     def buildProtocol(self, addr: object) -> ApiChannel | None:
         if self._closed is not None:
             return None
-        if len(self._channels) >= MOST_CONNECTIONS:
-            if not self._full:
-                self._log.warn("{most} connections to the API: others are closed", most=MOST_CONNECTIONS)
-            self._full = True
+        if len(self._channels) >= MOST_CONNECTIONS and not self._make_room():
             return None
         channel = ApiChannel(self._reactor, self._api, self._gone)
-        self._channels.add(channel)
+        self._channels[channel] = None
         return channel
 
+    def _make_room(self) -> bool:
+        """Cut the oldest connection that waits for a request; False when there is none."""
+        if not self._full:
+            self._full = True
+            self._log.warn("the API has {most} connections: the oldest are cut", most=MOST_CONNECTIONS)
+        for channel in self._channels:
+            if not channel.answering:
+                channel.abort()
+                del self._channels[channel]
+                return True
+        return False
+
     def _gone(self, channel: ApiChannel) -> None:
-        self._channels.discard(channel)
-        self._full = False
+        # One that had to make room is not there any more.
+        self._channels.pop(channel, None)
+        if len(self._channels) <= MOST_CONNECTIONS // 2:
+            self._full = False
         if self._closed is not None and not self._channels:
             self._closed.callback(None)
 
