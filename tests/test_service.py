@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +23,11 @@ from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.formats import CombinedFormat, JSONFormat, SquidFormat
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog
-from twistedproxy.service import CannotLog, ProxyService
+from twistedproxy.service import ProxyService
 from twistedproxy.settings.load import load
+from twistedproxy.surroundings import Surroundings
+from twistedproxy.systemd.notify import Notifier
+from twistedproxy.worker import CannotLog, Worker
 
 LOOPBACK = ("downstream.listen", "tcp:0:interface=127.0.0.1")
 
@@ -57,10 +61,12 @@ class Fixture:
         self.operational_log = operational_log
         self.settings: Settings = ()
         self.text = ""
+        self.environment: dict[str, str] = {}
         self.services: list[ProxyService] = []
 
-    def load(self) -> Any:
-        return load(self.text, "pyproxy.toml", [LOOPBACK, ("log.access", str(self.log)), *self.settings])
+    def load(self, candidate: str | None = None) -> Any:
+        text = self.text if candidate is None else candidate
+        return load(text, "pyproxy.toml", [LOOPBACK, ("log.access", str(self.log)), *self.settings])
 
     @property
     def log(self) -> Path:
@@ -69,23 +75,26 @@ class Fixture:
     def make(self, *settings: tuple[str, str], foreground: bool = True) -> ProxyService:
         """A service that listens."""
         self.settings = settings
-        made = ProxyService(
-            self.reactor,
-            self.load(),
-            load=self.load,
+        surroundings = Surroundings(
             operational_log=self.operational_log,
             standard_output=LogFile(STANDARD_OUTPUT, self.reactor) if foreground else None,
             access_log_path=self.log,
+            control_socket=self.directory / "control.sock",
             descriptors=1000,
+            settings_file=str(self.directory / "pyproxy.toml"),
+            notifier=Notifier(self.environment, pid=os.getpid(), monotonic=time.monotonic),
         )
+        made = ProxyService(self.reactor, self.load(), self.load, surroundings)
         self.services.append(made)
         made.listen()
-        made.open_access_log()
         return made
 
-    def reload(self, made: ProxyService, *settings: tuple[str, str]) -> bool:
+    def reload(self, made: ProxyService, *settings: tuple[str, str]) -> str:
+        """Why the reload was refused; empty when it was not."""
         self.settings = settings
-        return made.reload()
+        refused: list[str] = []
+        made.reload().addErrback(lambda failure: refused.append(str(failure.value)))
+        return "".join(refused)
 
 
 @pytest.fixture
@@ -108,8 +117,15 @@ async def fixture(running_reactor: Any, tmp_path: Path) -> Any:
     made = Fixture(running_reactor, tmp_path, None)
     yield made
     for one in made.services:
-        one.factory.stop("stopped")
+        one.workforce.stop()
         await Deferred.fromCoroutine(ended(one))
+
+
+def worker(made: ProxyService) -> Worker:
+    """The worker in this process."""
+    local = made.workforce.local
+    assert local is not None
+    return local
 
 
 async def ended(one: ProxyService) -> None:
@@ -128,8 +144,10 @@ def test_listens_and_counts_itself_among_what_is_refused(fixture: Fixture) -> No
     port = port_of(made)
     with socket.create_connection(("127.0.0.1", port)):
         pass
-    assert made.plane.snapshot.access.listeners.keys() == {port}
-    assert repr(made).startswith(f"<ProxyService <Listeners 127.0.0.1:{port}> <DownstreamFactory connections=")
+    assert worker(made).plane.snapshot.access.listeners.keys() == {port}
+    assert repr(made).startswith(
+        f"<ProxyService starting <Listeners 127.0.0.1:{port}> <Workforce <LocalWorker <Worker 0 "
+    )
 
 
 def test_address_that_is_taken(fixture: Fixture) -> None:
@@ -143,13 +161,13 @@ def test_address_that_is_taken(fixture: Fixture) -> None:
 def test_access_log(fixture: Fixture, name: str, kind: type) -> None:
     made = fixture.make(("log.format", name))
     assert fixture.log.exists()
-    assert isinstance(made.plane.access_log, AccessLog)
-    assert isinstance(made.plane.access_log.format, kind)
+    assert isinstance(worker(made).plane.access_log, AccessLog)
+    assert isinstance(worker(made).plane.access_log.format, kind)
 
 
 def test_access_log_that_is_off(fixture: Fixture) -> None:
     made = fixture.make(("log.access", "off"))
-    assert isinstance(made.plane.access_log, NoAccessLog)
+    assert isinstance(worker(made).plane.access_log, NoAccessLog)
     assert not fixture.log.exists()
 
 
@@ -165,7 +183,9 @@ def test_access_log_that_cannot_be_opened(fixture: Fixture) -> None:
 
 
 def test_standard_output_is_for_the_foreground(fixture: Fixture) -> None:
-    assert repr(fixture.make(("log.access", "-")).plane.access_log).startswith("<AccessLog <SquidFormat> <LogFile - ")
+    assert repr(worker(fixture.make(("log.access", "-"))).plane.access_log).startswith(
+        "<AccessLog <SquidFormat> <LogFile - "
+    )
     with pytest.raises(CannotLog, match="a daemon has no standard output"):
         fixture.make(("log.access", "-"), foreground=False)
 
@@ -175,31 +195,31 @@ def test_standard_output_is_for_the_foreground(fixture: Fixture) -> None:
 
 def test_reload_is_one_swap(fixture: Fixture, said: list[str]) -> None:
     made = fixture.make(("forwarding.via", "first"))
-    old, port = made.plane.snapshot, port_of(made)
-    assert fixture.reload(made, ("forwarding.via", "second"), ("log.format", "json"))
-    new = made.plane.snapshot
+    old, port = worker(made).plane.snapshot, port_of(made)
+    assert not fixture.reload(made, ("forwarding.via", "second"), ("log.format", "json"))
+    new = worker(made).plane.snapshot
     assert (new.pseudonym, new.generation) == ("second", old.generation + 1)
     assert (old.pseudonym, old.settings.log.format) == ("first", "squid")
     assert port_of(made) == port
-    assert isinstance(made.plane.access_log, AccessLog)
-    assert isinstance(made.plane.access_log.format, JSONFormat)
+    assert isinstance(worker(made).plane.access_log, AccessLog)
+    assert isinstance(worker(made).plane.access_log.format, JSONFormat)
     assert said == ["info the settings have been reloaded", f"info listening on 127.0.0.1:{port}"]
 
 
 def test_name_stays_the_same_over_reloads(fixture: Fixture) -> None:
     """A request that is under way must be known again when it comes round."""
     made = fixture.make()
-    name = made.plane.snapshot.pseudonym
-    assert fixture.reload(made)
-    assert made.plane.snapshot.pseudonym == name
+    name = worker(made).plane.snapshot.pseudonym
+    assert not fixture.reload(made)
+    assert worker(made).plane.snapshot.pseudonym == name
 
 
 def test_reload_of_settings_that_mean_nothing(fixture: Fixture, said: list[str], logged_errors: Any) -> None:
     made = fixture.make()
-    old = made.plane.snapshot
+    old = worker(made).plane.snapshot
     fixture.text = "[upstream]\nconnect_timeout = -1\nidle = 3\n"
-    assert not fixture.reload(made)
-    assert made.plane.snapshot is old
+    assert fixture.reload(made)
+    assert worker(made).plane.snapshot is old
     assert [line.partition(": expected")[0] for line in said] == [
         "error pyproxy.toml:2: upstream.connect_timeout",
         'error pyproxy.toml:3: upstream.idle: unknown key (did you mean "upstream.max_idle"?)',
@@ -210,11 +230,11 @@ def test_reload_of_settings_that_mean_nothing(fixture: Fixture, said: list[str],
 
 def test_reload_with_a_listener_that_cannot_be_had(fixture: Fixture, said: list[str], logged_errors: Any) -> None:
     made = fixture.make()
-    old, port = made.plane.snapshot, port_of(made)
+    old, port = worker(made).plane.snapshot, port_of(made)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        assert not fixture.reload(made, ("downstream.listen", endpoint))
-    assert (made.plane.snapshot, port_of(made)) == (old, port)
+        assert fixture.reload(made, ("downstream.listen", endpoint))
+    assert (worker(made).plane.snapshot, port_of(made)) == (old, port)
     assert said == [
         f"error cannot listen on {endpoint}: Address already in use",
         "error the settings were not reloaded: the old ones stay in force",
@@ -224,44 +244,44 @@ def test_reload_with_a_listener_that_cannot_be_had(fixture: Fixture, said: list[
 
 def test_reload_with_other_listeners(fixture: Fixture) -> None:
     made = fixture.make()
-    assert fixture.reload(made, ("downstream.listen", '["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.2"]'))
+    assert not fixture.reload(made, ("downstream.listen", '["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.2"]'))
     ports = {address.port for address in made.addresses()}
     assert len(ports) == 2
-    assert made.plane.snapshot.access.listeners.keys() == ports
+    assert worker(made).plane.snapshot.access.listeners.keys() == ports
 
 
 @pytest.mark.parametrize("key", ["cache_size", "threads"])
 def test_reload_makes_a_new_resolver_only_for_new_settings(fixture: Fixture, key: str) -> None:
     made = fixture.make()
-    resolver = made.plane.dialer.resolver
-    assert fixture.reload(made, ("upstream.connect_timeout", "3"))
-    assert made.plane.dialer.resolver is resolver
-    assert fixture.reload(made, (f"resolver.{key}", "5"))
-    assert made.plane.dialer.resolver is not resolver
+    resolver = worker(made).plane.dialer.resolver
+    assert not fixture.reload(made, ("upstream.connect_timeout", "3"))
+    assert worker(made).plane.dialer.resolver is resolver
+    assert not fixture.reload(made, (f"resolver.{key}", "5"))
+    assert worker(made).plane.dialer.resolver is not resolver
 
 
 def test_reload_moves_the_access_log(fixture: Fixture) -> None:
     made = fixture.make()
     other = fixture.directory / "other.log"
-    old = made.plane.access_log
-    assert fixture.reload(made, ("log.access", str(other)))
+    old = worker(made).plane.access_log
+    assert not fixture.reload(made, ("log.access", str(other)))
     assert other.exists()
     assert "closed" in repr(old)
-    assert fixture.reload(made, ("log.access", "off"))
-    assert isinstance(made.plane.access_log, NoAccessLog)
-    assert fixture.reload(made, ("log.access", "-"))
-    standard_output = made.plane.access_log
-    assert fixture.reload(made)
+    assert not fixture.reload(made, ("log.access", "off"))
+    assert isinstance(worker(made).plane.access_log, NoAccessLog)
+    assert not fixture.reload(made, ("log.access", "-"))
+    standard_output = worker(made).plane.access_log
+    assert not fixture.reload(made)
     # It is not ours to close.
     assert "closed" not in repr(standard_output)
 
 
 def test_reload_with_an_access_log_that_cannot_be_opened(fixture: Fixture, logged_errors: Any) -> None:
     made = fixture.make()
-    old = made.plane.access_log
-    assert fixture.reload(made, ("log.access", str(fixture.directory)), ("forwarding.via", "new"))
-    assert made.plane.access_log is old
-    assert made.plane.snapshot.pseudonym == "new"
+    old = worker(made).plane.access_log
+    assert not fixture.reload(made, ("log.access", str(fixture.directory)), ("forwarding.via", "new"))
+    assert worker(made).plane.access_log is old
+    assert worker(made).plane.snapshot.pseudonym == "new"
     assert logged_errors.flush_messages() == [
         f"the access log {fixture.directory} cannot be opened: Is a directory: the old one stays in use"
     ]
@@ -270,7 +290,7 @@ def test_reload_with_an_access_log_that_cannot_be_opened(fixture: Fixture, logge
 def test_level_of_the_operational_log(running_reactor: Any, fixture: Fixture) -> None:
     log = fixture.operational_log = OperationalLog(lambda entry: None, "info", running_reactor)
     made = fixture.make()
-    assert fixture.reload(made, ("log.level", "debug"))
+    assert not fixture.reload(made, ("log.level", "debug"))
     assert log.level == "debug"
     application: Any = Application("pyproxy")
     made.setServiceParent(application)
@@ -310,8 +330,9 @@ def started(fixture: Fixture, *settings: tuple[str, str]) -> ProxyService:
 async def test_says_what_is_unwise(fixture: Fixture, said: list[str], handlers: Handlers) -> None:
     started(fixture, ("access.clients", "all"), ("access.connect_ports", "all"))
     assert said[0].startswith("info listening on 127.0.0.1:")
-    assert [line.split()[0] for line in said[1:]] == ["warn"] * len(said[1:])
-    assert len(said) > 1
+    assert [line.split()[0] for line in said[1:-1]] == ["warn"] * len(said[1:-1])
+    assert len(said) > 2
+    assert said[-1] == "info ready"
 
 
 async def turn(fixture: Fixture) -> None:
@@ -360,10 +381,10 @@ async def test_terminal_that_is_closed(
     terminals = iter([True, remains])
     monkeypatch.setattr(service_module, "_controlling_terminal", lambda: next(terminals))
     made = started(fixture)
-    generation = made.plane.snapshot.generation
+    generation = worker(made).plane.snapshot.generation
     handlers[signal.SIGHUP](signal.SIGHUP, None)
     await turn(fixture)
-    assert made.plane.snapshot.generation - generation == reloads
+    assert worker(made).plane.snapshot.generation - generation == reloads
     assert fixture.reactor.stopped == 1 - reloads
 
 
@@ -383,7 +404,7 @@ async def test_end_without_connections(fixture: Fixture, said: list[str], handle
     said.clear()
     await ended(made)
     assert said == ["info stopped"]
-    assert "closed" in repr(made.plane.access_log)
+    assert "closed" in repr(worker(made).plane.access_log)
     with socket.socket() as client:
         assert client.connect_ex(("127.0.0.1", port)) != 0
 
@@ -395,7 +416,7 @@ def say(made: ProxyService, stack: ExitStack, text: bytes) -> socket.socket:
 
 
 async def connections(fixture: Fixture, made: ProxyService, count: int) -> None:
-    while made.factory.connections != count:
+    while worker(made).factory.connections != count:
         await turn(fixture)
 
 
@@ -407,7 +428,7 @@ async def test_end_at_the_deadline(fixture: Fixture, said: list[str], handlers: 
         authority = f"127.0.0.1:{origin.getsockname()[1]}".encode()
         say(made, stack, b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\n\r\n" % (authority, authority))
         await connections(fixture, made, 1)
-        while not made.plane.pool.open_connections:
+        while not worker(made).plane.pool.open_connections:
             await turn(fixture)
         said.clear()
         await ended(made)

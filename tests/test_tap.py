@@ -235,8 +235,8 @@ async def services(running_reactor: Any, monkeypatch: pytest.MonkeyPatch) -> Any
     yield made
     for service in made:
         await service.stopService()
-        if service._operational_log is not None:
-            service._operational_log._file.close()
+        if service.surroundings.operational_log is not None:
+            service.surroundings.operational_log.close()
 
 
 def made_of(*arguments: str, **twistd: object) -> Any:
@@ -255,14 +255,15 @@ def test_daemon(services: list[Any], tmp_path: Path) -> None:
 
 def test_foreground(services: list[Any], tmp_path: Path) -> None:
     service = made_of(nodaemon=1)
-    assert isinstance(service.plane.access_log, AccessLog)
-    assert "<LogFile - " in repr(service.plane.access_log)
+    log = service.workforce.local.plane.access_log
+    assert isinstance(log, AccessLog)
+    assert "<LogFile - " in repr(log)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_logger_of_another(services: list[Any], tmp_path: Path) -> None:
     service = made_of("--set", "log.access=off", nodaemon=0, logger="theirs")
-    assert service._operational_log is None
+    assert service.surroundings.operational_log is None
     assert list(tmp_path.iterdir()) == []
 
 

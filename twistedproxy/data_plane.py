@@ -7,6 +7,7 @@ from typing import Any
 
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
+from twistedproxy.record.statistics import Tally
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.upstream.dial import Dialer
@@ -16,10 +17,22 @@ from twistedproxy.upstream.pool import Pool
 class DataPlane:
     """The parts that exchanges are made with. ``snapshot`` is the current one; a reload replaces it in one step.
 
-    ``wall`` tells the time of day, in seconds since 1970; ``deadlines.seconds`` the time that durations are made of.
+    ``workers`` is how many of them share the limits that are shared out. ``wall`` tells the time of day, in seconds
+    since 1970; ``deadlines.seconds`` the time that durations are made of.
     """
 
-    __slots__ = ("access_log", "deadlines", "dialer", "pipes", "pool", "reactor", "snapshot", "wall")
+    __slots__ = (
+        "access_log",
+        "deadlines",
+        "dialer",
+        "pipes",
+        "pool",
+        "reactor",
+        "snapshot",
+        "tally",
+        "wall",
+        "workers",
+    )
 
     def __init__(
         self,
@@ -40,6 +53,8 @@ class DataPlane:
         self.pool = pool
         self.pipes = pipes
         self.access_log: AccessLog | NoAccessLog = access_log
+        self.tally = Tally()
+        self.workers = 1
         self.snapshot = snapshot
 
     def __repr__(self) -> str:

@@ -161,6 +161,15 @@ class Exchange:
         """The request's version."""
         return _VERSIONS[self.request.minor] if self.request is not None else b""
 
+    def moved_so_far(self) -> tuple[int, int, int, int]:
+        """The byte counts of an exchange under way: from and to the client, to and from upstream."""
+        return (
+            self.downstream.received - self.bytes_from_client,
+            self.downstream.sent - self.bytes_to_client,
+            self.bytes_to_upstream,
+            self.bytes_from_upstream,
+        )
+
     def request_field(self, name: bytes) -> bytes:
         """The value of one of the request's fields; nothing when it is absent."""
         return self.request.fields.first(name) if self.request is not None else b""
@@ -243,6 +252,7 @@ class Exchange:
         self.finished_at = plane.deadlines.seconds()
         self.finished_wall = plane.wall()
         self.count(downstream)
+        plane.tally.finished(self)
         plane.access_log.finished(self)
         downstream.exchange_over(self)
 

@@ -246,6 +246,14 @@ class Forward(OpaqueExchange):
             self._settle_upstream()
             upstream.abandon()
 
+    def moved_so_far(self) -> tuple[int, int, int, int]:
+        from_client, to_client, to_upstream, from_upstream = super().moved_so_far()
+        upstream = self._upstream
+        if upstream is not None:
+            to_upstream += upstream.sent - self._sent_before
+            from_upstream += upstream.received
+        return from_client, to_client, to_upstream, from_upstream
+
     def _settle_upstream(self) -> None:
         upstream = self._upstream
         if upstream is not None:

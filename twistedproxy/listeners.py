@@ -1,20 +1,31 @@
-"""Where clients come in: the listening ports, opened, kept over reloads and closed."""
+"""Where clients come in: the listening ports, opened or inherited, kept over reloads, handed on and closed.
+
+A listener is opened once, by whoever starts first: this process, the service manager, an earlier version of the
+daemon, or the parent of this worker. Everybody after that inherits its socket. So it is never closed while somebody
+needs it, and no connection in its queue is lost when one of those who share it ends.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from twisted.python.lockfile import FilesystemLock
 
-from twistedproxy.settings.endpoints import KINDS, parse_endpoint
+from twistedproxy.settings.endpoints import KINDS, expand_credentials, parse_endpoint
+from twistedproxy.settings.problems import Unfit
+from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
 
 BACKLOG: Final = 1024
 """How many connections the kernel keeps ready for a listener whose description does not say.
@@ -29,12 +40,19 @@ class CannotListen(Exception):
 
 
 class Listeners:
-    """The ports at which connections come in, by the endpoint descriptions that opened them."""
+    """The ports at which connections come in, by the endpoint descriptions that opened them.
+
+    ``inherited`` are sockets that are there already, and are used for the descriptions that they fit.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, inherited: InheritedSockets | None = None, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self.inherited = inherited or InheritedSockets([])
         self._reactor = reactor
+        self._environment = environment
         self._ports: dict[str, Any] = {}
         self._gone: dict[str, Any] = {}
 
@@ -49,6 +67,10 @@ class Listeners:
     def addresses(self) -> list[Any]:
         """The `IAddress` of each."""
         return [port.getHost() for port in self._ports.values()]
+
+    def sockets(self) -> dict[str, int]:
+        """The descriptor of each one's socket, by its description, for others to inherit."""
+        return {description: port.fileno() for description, port in self._ports.items()}
 
     def open(self, descriptions: Sequence[str], factory: IProtocolFactory) -> None:
         """Listen on ``descriptions``, anew or where it does already, for the connections of ``factory``.
@@ -83,12 +105,22 @@ class Listeners:
 
     def _listen(self, description: str, factory: IProtocolFactory) -> Any:
         endpoint = parse_endpoint(description)
-        backlog = ""
-        if "backlog" in KINDS.get(endpoint.kind, ()) and "backlog" not in endpoint.arguments:
-            backlog = f":backlog={BACKLOG}"
+        inherited = self.inherited.take(description)
+        text = description
+        if inherited is None and endpoint.kind == "systemd":
+            raise CannotListen(f"cannot listen on {description}: systemd has passed on no such socket")
+        if endpoint.kind == "systemd":
+            # Not for Twisted to look for; what stands in front of it may still be its own.
+            text = description[: -len(description.removeprefix("haproxy:"))] + "tcp:0"
+        elif "backlog" in KINDS.get(endpoint.kind, ()) and "backlog" not in endpoint.arguments:
+            text += f":backlog={BACKLOG}"
+        reactor = self._reactor if inherited is None else _Inheriting(self._reactor, inherited)
         result: list[Any] = []
         try:
-            serverFromString(self._reactor, description + backlog).listen(factory).addBoth(result.append)
+            text = expand_credentials(text, self._environment)
+            serverFromString(reactor, text).listen(factory).addBoth(result.append)
+        except Unfit as unfit:
+            raise CannotListen(f"cannot listen on {description}: {unfit.expected}") from unfit
         except Exception as fault:
             raise CannotListen(f"cannot listen on {description}: {fault}") from fault
         if not result:
@@ -101,16 +133,36 @@ class Listeners:
         return port
 
     def own_locks(self) -> None:
-        """Make the locks of Unix sockets this process's, which is the child of the one that opened them.
+        """Make the locks of Unix sockets this process's, which did not open them itself.
 
-        A lock belongs to a process by its number. Nobody else may take the socket of a daemon that runs for one that
-        was left behind, and the daemon itself could not unlock it.
+        A lock belongs to a process by its number: that of the one that forked this daemon, or of an earlier version.
+        Nobody else may take the socket of a daemon that runs for one that was left behind, and the daemon itself
+        could not unlock it.
         """
-        for port in self._ports.values():
+        for description, port in self._ports.items():
             lock = getattr(port, "lockFile", None)
-            if lock is not None:
-                os.unlink(lock.name)
+            if lock is None:
+                if not getattr(port, "owner", False) or parse_endpoint(description).arguments.get("lockfile") == "0":
+                    continue
+                lock = port.lockFile = FilesystemLock(os.fsdecode(port.getHost().name) + ".lock")
+            try:
+                if os.path.lexists(lock.name):
+                    os.unlink(lock.name)
                 lock.lock()
+            except OSError as error:
+                self._log.warn("the lock {lock} cannot be made ours: {error}", lock=lock.name, error=error)
+
+    def handed_on(self) -> dict[str, tuple[int, bool]]:
+        """The descriptor of each one's socket by its description, and whether its file is this process's to remove."""
+        return {
+            description: (port.fileno(), getattr(port, "owner", isinstance(port, unix.Port)))
+            for description, port in self._ports.items()
+        }
+
+    def rest(self) -> None:
+        """Accept nothing: that is for others to do, who inherit the sockets."""
+        for port in self._ports.values():
+            port.stopReading()
 
     def close_gone(self) -> None:
         """Close those that `open` was not told of any more."""
@@ -124,11 +176,76 @@ class Listeners:
         ports, self._ports = self._ports, {}
         return gatherResults([self._closed(description, port) for description, port in ports.items()])
 
+    def leave(self) -> None:
+        """Close this process's share of all of them: whoever inherited the sockets goes on."""
+        for port in [*self._ports.values(), *self._gone.values()]:
+            # Twisted shuts a socket of its own down, for everybody who shares it. And not the port's own end, which
+            # would take a Unix socket out of the file system.
+            port._shouldShutdown = False
+            _close_at_once(port, tcp.Port.connectionLost)
+        self._ports, self._gone = {}, {}
+
     def _closed(self, description: str, port: Any) -> Deferred[Any]:
         return maybeDeferred(port.stopListening).addErrback(self._not_closed, description)
 
     def _not_closed(self, failure: Failure, description: str) -> None:
+        if failure.check(PermissionError):
+            self._log.warn(
+                "{description} stays in the file system: {error}", description=description, error=failure.value
+            )
+            return
         self._log.failure("the listener {description} could not be closed", failure, description=description)
+
+
+class _Inheriting:
+    """The reactor, to an endpoint whose socket is there already: whatever it asks for, it gets that."""
+
+    def __init__(self, reactor: Any, inherited: InheritedSocket) -> None:
+        self._reactor = reactor
+        self._inherited = inherited
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = BACKLOG, interface: str = "") -> Any:
+        return self._adopt(factory, backlog)
+
+    def listenSSL(
+        self, port: int, factory: Any, contextFactory: Any, backlog: int = BACKLOG, interface: str = ""
+    ) -> Any:
+        return self._adopt(TLSMemoryBIOFactory(contextFactory, False, factory), backlog)
+
+    def listenUNIX(self, address: str, factory: Any, backlog: int = BACKLOG, mode: int = 0, wantPID: int = 0) -> Any:
+        return self._adopt(factory, backlog)
+
+    def _adopt(self, factory: Any, backlog: int) -> Any:
+        inherited = self._inherited
+        if inherited.family == socket.AF_UNIX:
+            port = _InheritedUnixPort._fromListeningDescriptor(self._reactor, inherited.descriptor, factory)
+            port.owner = inherited.owned
+        else:
+            port = tcp.Port._fromListeningDescriptor(self._reactor, inherited.descriptor, inherited.family, factory)
+        port.backlog = backlog
+        port.startListening()
+        # The port has a duplicate of its own.
+        os.close(inherited.descriptor)
+        return port
+
+
+class _InheritedUnixPort(unix.Port):
+    """A Unix socket that is in the file system already, and leaves it only with its owner."""
+
+    owner = False
+    _shouldShutdown = False
+
+    # Those of its own make the file accessible to everybody, and remove it.
+    startListening = tcp.Port.startListening
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.owner:
+            super().connectionLost(reason)
+        else:
+            tcp.Port.connectionLost(self, reason)
 
 
 def _same_place(one: str, other: str) -> bool:
@@ -140,11 +257,14 @@ def _same_place(one: str, other: str) -> bool:
     return False
 
 
-def _close_at_once(port: Any) -> None:
+def _close_at_once(port: Any, lost: Callable[[Any, Failure], None] | None = None) -> None:
     # What stopListening does takes a turn of the reactor, in which nobody would listen.
     port.stopReading()
-    lost: Callable[[Failure], None] = port.connectionLost
-    lost(Failure(ConnectionDone()))
+    reason = Failure(ConnectionDone())
+    if lost is None:
+        port.connectionLost(reason)
+    else:
+        lost(port, reason)
 
 
 def address_text(address: Any) -> str:

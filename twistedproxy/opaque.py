@@ -40,6 +40,22 @@ class OpaqueExchange(Exchange):
         )
         relay.start()
 
+    @property
+    def relaying(self) -> bool:
+        """Whether it has become a relay."""
+        return self._relay is not None
+
+    @property
+    def relayed(self) -> tuple[int, int]:
+        """The bytes that its relay has moved so far, from the client and to it."""
+        relay = self._relay
+        return (0, 0) if relay is None else (relay.bytes_to_upstream, relay.bytes_to_client)
+
+    def moved_so_far(self) -> tuple[int, int, int, int]:
+        from_client, to_client, to_upstream, from_upstream = super().moved_so_far()
+        up, down = self.relayed
+        return from_client + up, to_client + down, to_upstream + up, from_upstream + down
+
     def _relay_ended(self, relay: Relay) -> None:
         # `count` takes these two from what the connection had counted before it was detached.
         self.bytes_from_client -= relay.bytes_to_upstream

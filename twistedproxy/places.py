@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SETTINGS_FILE = "pyproxy.toml"
+DIRECTORY = "twistedproxy"
 
 
 def settings_file(environment: Mapping[str, str], is_root: bool) -> Path:
@@ -44,11 +45,11 @@ def runtime_directory(environment: Mapping[str, str], is_root: bool) -> Path:
     if is_root:
         return Path("/run/twistedproxy")
     given = environment.get("XDG_RUNTIME_DIR", "")
-    return Path(given) / "twistedproxy" if os.path.isabs(given) else state_directory(environment, is_root)
+    return Path(given) / DIRECTORY if os.path.isabs(given) else state_directory(environment, is_root)
 
 
 def _xdg(environment: Mapping[str, str], variable: str, default: str) -> Path:
     given = environment.get(variable, "")
     # The specification: a path that is not absolute is to be ignored.
     base = Path(given) if os.path.isabs(given) else Path(environment.get("HOME") or "/") / default
-    return base / "twistedproxy"
+    return base / DIRECTORY

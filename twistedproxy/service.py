@@ -1,4 +1,4 @@
-"""The service: one `Settings` in, one running proxy out; its reloads, its drain and its end."""
+"""The service: settings in, one running proxy out; its reloads, its drain and its end."""
 
 from __future__ import annotations
 
@@ -6,117 +6,114 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
-from twistedproxy.data_plane import DataPlane
-from twistedproxy.deadlines import Deadlines
-from twistedproxy.descriptors import descriptor_budget
-from twistedproxy.downstream.factory import DownstreamFactory
+from twistedproxy import __version__
+from twistedproxy.control.link import CannotUse, Orders, Startup
+from twistedproxy.control.steering import CannotBeDone
+from twistedproxy.control.types import Level, State
 from twistedproxy.listeners import CannotListen, Listeners, address_text
-from twistedproxy.record.access_log import AccessLog, NoAccessLog
-from twistedproxy.record.formats import access_format
-from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
-from twistedproxy.record.operational_log import OperationalLog
 from twistedproxy.settings.describe import warnings
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
 from twistedproxy.settings.types import Settings
-from twistedproxy.snapshot import Snapshot, random_pseudonym
-from twistedproxy.tunnel.pipes import PipePool
-from twistedproxy.tunnel.relay import STOPPED
-from twistedproxy.upstream.connector import Connector
-from twistedproxy.upstream.dial import Dialer
-from twistedproxy.upstream.own_addresses import OwnAddresses
-from twistedproxy.upstream.pool import Pool
-from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.snapshot import random_pseudonym
+from twistedproxy.steering import Steering
+from twistedproxy.surroundings import Surroundings
+from twistedproxy.upgrade import start_successor
+from twistedproxy.workers.workforce import Workforce
 
-NO_LOG = "off"
+Load = Callable[[str | None], Loaded]
 
-
-class CannotLog(Exception):
-    """The access log cannot be opened. The text says which file, and why."""
+STATUS_INTERVAL: Final = 5.0
+"""Seconds between two lines that tell the service manager how it goes."""
 
 
 class ProxyService(Service):
     """A proxy that listens, and everything it is made of.
 
-    ``operational_log`` is None when twistd was told to log elsewhere. ``load`` reads the settings again, for a
-    reload; it raises `SettingsError`. ``standard_output`` is None for a daemon, which has none. ``access_log_path`` is
-    where the access log goes when the settings do not say.
+    ``load`` reads the settings again, for a reload, or with a text in the place of the settings file's; it raises
+    `SettingsError`.
     """
 
     name = "pyproxy"
     _log = Logger()
 
-    def __init__(
-        self,
-        reactor: Any,
-        loaded: Loaded,
-        *,
-        load: Callable[[], Loaded],
-        operational_log: OperationalLog | None,
-        standard_output: LogFile | None,
-        access_log_path: str | Path,
-        descriptors: int,
-    ) -> None:
+    def __init__(self, reactor: Any, loaded: Loaded, load: Load, surroundings: Surroundings) -> None:
+        self.loaded = loaded
+        self.load = load
+        self.generation = 1
+        self.reloads = self.reloads_failed = 0
+        self.started = time.time()
+        self.started_monotonic = time.monotonic()
+        self.level: Level = loaded.settings.log.level
         self._reactor = reactor
-        self._load = load
-        self._operational_log = operational_log
-        self._standard_output = standard_output
-        self._default_access_log = str(access_log_path)
-        self._pseudonym = random_pseudonym()
-        self._generation = 0
-        self._listeners = Listeners(reactor)
-        self._told_to_stop = False
-        self._stopping = False
-        self._terminal = _controlling_terminal()
-        settings = loaded.settings
-        budget = descriptor_budget(descriptors)
-        deadlines = Deadlines(reactor, seconds=time.monotonic)
-        self._own_addresses = OwnAddresses(deadlines.seconds)
-        self._resolver = _resolver(reactor, settings, deadlines)
-        self._connector = Connector(reactor, attempt_delay=settings.upstream.attempt_delay, deadlines=deadlines)
-        dialer = Dialer(self._resolver, self._connector)
-        snapshot = self._compile(settings)
-        self._access_log_path = ""
-        self.plane = DataPlane(
-            reactor=reactor,
-            wall=time.time,
-            deadlines=deadlines,
-            dialer=dialer,
-            pool=Pool(reactor, dialer, deadlines, snapshot, budget.idle),
-            pipes=PipePool(),
-            access_log=NoAccessLog(),
-            snapshot=snapshot,
+        self.surroundings = surroundings
+        self._notifier = surroundings.notifier
+        handover = surroundings.handover
+        self._pseudonym = handover.pseudonym if handover else random_pseudonym()
+        self._listeners = Listeners(reactor, surroundings.inherited)
+        startup = Startup(
+            version=__version__,
+            number=0,
+            pseudonym=self._pseudonym,
+            in_foreground=surroundings.in_foreground,
+            access_log_path=str(surroundings.access_log_path),
+            log_options=surroundings.log_options(),
         )
-        self.factory = DownstreamFactory(self.plane, budget.clients)
+        self.workforce = Workforce(
+            reactor,
+            startup,
+            surroundings.environment,
+            descriptors=surroundings.descriptors,
+            standard_output=surroundings.standard_output,
+        )
+        self._door: Any = None
+        self._changing = DeferredLock()
+        self._status_call: Any = None
+        self._serving = self._reloading = False
+        self._told_to_stop = self._reactor_told = self._stopping = False
+        self._handed_over = False
+        self._drain_timeout: float | None = None
+        self._delay: Any = None
+        self._terminal = _controlling_terminal()
 
     def __repr__(self) -> str:
-        return f"<ProxyService {self._listeners!r} {self.factory!r} {self.plane!r}>"
+        return f"<ProxyService {self.state} {self._listeners!r} {self.workforce!r}>"
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        if self._told_to_stop:
+            return "draining"
+        if not self._serving:
+            return "starting"
+        return "reloading" if self._reloading else "ready"
 
     def setServiceParent(self, parent: Any) -> None:
-        if self._operational_log is not None:
+        if self.surroundings.operational_log is not None:
             # Before twistd makes an observer of its own; see the head of operational_log.
-            parent.setComponent(ILogObserver, self._operational_log)
+            parent.setComponent(ILogObserver, self.surroundings.operational_log)
         super().setServiceParent(parent)
+
+    def _orders(self, settings: Settings, generation: int, level: str) -> Orders:
+        return Orders(settings, generation, workers_of(settings), tuple(settings.downstream.listen), level)
 
     # ------------------------------------------------------------ listening
 
     def listen(self) -> None:
-        """Take the addresses of the settings; `CannotListen` when one cannot be had.
+        """Take the addresses of the settings, and open the access log; `CannotListen` or `CannotLog`.
 
         Called before a daemon forks, so that the one who started it sees what is wrong.
         """
-        self._listeners.open(self.plane.snapshot.settings.downstream.listen, self.factory)
-        self._use(self.plane.snapshot.settings)
+        settings = self.loaded.settings
+        self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        self.workforce.prepare(self._orders(settings, self.generation, self.level), self._listeners)
 
     def addresses(self) -> list[Any]:
         """The addresses that it listens on, one `IAddress` a listener."""
@@ -124,115 +121,184 @@ class ProxyService(Service):
 
     # ------------------------------------------------------------ settings
 
-    def _compile(self, settings: Settings) -> Snapshot:
-        own_ports = [
-            (address.host, address.port)
-            for address in self.addresses()
-            if isinstance(address, IPv4Address | IPv6Address)
-        ]
-        return Snapshot.of(
-            settings,
-            generation=self._generation,
-            pseudonym=self._pseudonym,
-            own_ports=own_ports,
-            is_own_address=self._own_addresses,
-        )
+    def reload(self) -> Deferred[None]:
+        """Read the settings again and go by them. Fails with `CannotBeDone`; nothing has changed then."""
+        return self._change(lambda: self.load(None))
 
-    def _use(self, settings: Settings) -> None:
-        """Let everything go by ``settings`` from the next exchange on."""
-        self._generation += 1
-        self.plane.use(self._compile(settings))
-        if self._operational_log is not None:
-            self._operational_log.level = settings.log.level
-        self._connector.attempt_delay = settings.upstream.attempt_delay
-        self.factory.accept_on(self._listeners.ports)
+    def apply(self, text: str | None) -> Deferred[None]:
+        """Go by the settings with ``text`` in the place of the file's. Fails as `reload` does."""
+        return self._change(lambda: self.load(text))
 
-    def reload(self) -> bool:
-        """Read the settings again and go by them; True when that was possible. Otherwise nothing has changed."""
-        try:
-            settings = self._load().settings
-        except SettingsError as error:
-            for line in str(error).splitlines():
-                self._log.error("{line}", line=line)
-            self._log.error("the settings were not reloaded: the old ones stay in force")
-            return False
-        old = self.plane.snapshot.settings
-        try:
-            self._listeners.open(settings.downstream.listen, self.factory)
-        except CannotListen as error:
-            self.factory.accept_on(self._listeners.ports)
-            self._log.error("{error}", error=error)
-            self._log.error("the settings were not reloaded: the old ones stay in force")
-            return False
-        if settings.resolver != old.resolver:
-            replaced = self._resolver
-            self._resolver = _resolver(self._reactor, settings, self.plane.deadlines)
-            self.plane.dialer.resolver = self._resolver
-            replaced.close()
-        self._use(settings)
-        try:
-            self.open_access_log()
-        except CannotLog as error:
-            self._log.error("{error}: the old one stays in use", error=error)
+    def _change(self, load: Callable[[], Loaded]) -> Deferred[None]:
+        changed: Deferred[None] = self._changing.run(self._change_now, load)
+        return changed
+
+    def _change_now(self, load: Callable[[], Loaded]) -> Deferred[None]:
+        if self._told_to_stop:
+            raise CannotBeDone("the daemon is stopping")
+        self._reloading = True
+        self._notifier.reloading()
+        return maybeDeferred(self._go_by, load).addCallbacks(self._changed, self._not_changed)
+
+    def _go_by(self, load: Callable[[], Loaded]) -> Deferred[list[str]]:
+        """Go by what ``load`` brings. Fires with what could not be done as wished."""
+        loaded = load()
+        settings = loaded.settings
+        self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        orders = self._orders(settings, self.generation + 1, settings.log.level)
+        return self.workforce.use(orders, self._listeners).addCallback(self._gone_by, loaded)
+
+    def _gone_by(self, complaints: list[str], loaded: Loaded) -> list[str]:
+        old, self.loaded = self.loaded, loaded
+        self.generation += 1
+        self._set_level(loaded.settings.log.level)
         self._listeners.close_gone()
-        self._log.info("the settings have been reloaded")
-        self._tell(settings)
-        return True
+        if loaded.settings.control != old.settings.control:
+            complaints = [*complaints, *self._reopen_door()]
+        return complaints
 
-    def _tell(self, settings: Settings) -> None:
+    def _changed(self, complaints: list[str]) -> None:
+        self._reloading = False
+        self.reloads += 1
+        for complaint in complaints:
+            self._log.error("{complaint}", complaint=complaint)
+        self._log.info("the settings have been reloaded")
+        self._tell()
+        self._notifier.ready(self._summary())
+
+    def _not_changed(self, failure: Failure) -> None:
+        self._reloading = False
+        self.reloads_failed += 1
+        self._notifier.ready("the last reload failed: the old settings stay in force")
+        why = failure.value
+        if not isinstance(why, SettingsError | CannotListen | CannotUse | CannotBeDone):
+            self._log.failure("the settings could not be reloaded", failure)
+            why = CannotBeDone("the proxy is at fault; its log says how")
+        for line in str(why).splitlines():
+            self._log.error("{line}", line=line)
+        self._log.error("the settings were not reloaded: the old ones stay in force")
+        raise CannotBeDone(str(why)) from failure.value
+
+    def set_level(self, level: Level) -> None:
+        """Write the operational log from ``level`` on, until the next reload."""
+        self._set_level(level)
+        self.workforce.set_level(level)
+        self._log.info("the operational log is written from the level {level} on", level=level)
+
+    def _set_level(self, level: Level) -> None:
+        self.level = level
+        if self.surroundings.operational_log is not None:
+            self.surroundings.operational_log.level = level
+
+    def _tell(self) -> None:
         """Say where it listens, and what is unwise."""
         for address in self.addresses():
             self._log.info("listening on {address}", address=address_text(address))
-        for warning in warnings(settings):
+        for warning in warnings(self.loaded.settings, self.loaded.ignored):
             self._log.warn("{warning}", warning=warning)
-
-    # ------------------------------------------------------------ logs
-
-    def open_access_log(self) -> None:
-        """Open the access log that the settings in force name, or go on with it in their format.
-
-        Raises `CannotLog`. Called before a daemon forks, as `listen` is. When it fails, the old log stays in use.
-        """
-        settings = self.plane.snapshot.settings.log
-        path = settings.access or self._default_access_log
-        old = self.plane.access_log
-        if path == self._access_log_path:
-            if isinstance(old, AccessLog):
-                old.format = access_format(settings.format)
-            return
-        if path == NO_LOG:
-            new: AccessLog | NoAccessLog = NoAccessLog()
-        else:
-            file = self._standard_output if path == STANDARD_OUTPUT else LogFile(path, self._reactor)
-            if file is None:
-                raise CannotLog('a daemon has no standard output: let log.access name a file, or "off"')
-            try:
-                file.open()
-            except OSError as error:
-                raise CannotLog(f"the access log {path} cannot be opened: {error.strerror}") from error
-            new = AccessLog(access_format(settings.format), file)
-        self.plane.access_log = new
-        if self._access_log_path != STANDARD_OUTPUT:
-            old.close()
-        self._access_log_path = path
 
     def reopen_logs(self) -> None:
         """Go on in new log files, since the old ones have been moved away."""
-        self.plane.access_log.reopen()
-        if self._operational_log is not None:
-            self._operational_log.reopen()
+        self.workforce.reopen_logs()
+        if self.surroundings.operational_log is not None:
+            self.surroundings.operational_log.reopen()
         self._log.info("the logs have been reopened")
 
-    # ------------------------------------------------------------ beginning and end
+    # ------------------------------------------------------------ the beginning
+
+    def privilegedStartService(self) -> None:
+        """What only the user who started the daemon may do; afterwards it may become another (``twistd --uid``)."""
+        super().privilegedStartService()
+        self._listeners.own_locks()
+        log = self.loaded.settings.log.access or str(self.surroundings.access_log_path)
+        self.surroundings.give_to_account([log])
 
     def startService(self) -> None:
         super().startService()
-        self._listeners.own_locks()
-        self._tell(self.plane.snapshot.settings)
+        self._tell()
         ends: dict[int, Callable[[], object]] = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
         self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs, **ends})
         # When it starts, the reactor installs some of its own.
         self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
+        if self.surroundings.handover is None:
+            self._open_door()
+        orders = self._orders(self.loaded.settings, self.generation, self.level)
+        self.workforce.start(orders, self._listeners).addCallback(self._ready)
+
+    def _ready(self, _: object) -> None:
+        """All the workers take connections."""
+        if self._told_to_stop:
+            return
+        self._serving = True
+        handover = self.surroundings.handover
+        if handover is not None:
+            self._open_door()
+            self._take_over_pid_file(handover.pid_file)
+            handover.tell_ready()
+        for unused in self._listeners.inherited.unused():
+            self._log.warn("no listener names the socket {socket} that was handed in", socket=str(unused))
+        self._notifier.ready(self._summary())
+        self._log.info("ready")
+        self._tell_manager()
+
+    def _take_over_pid_file(self, path: str) -> None:
+        if not path:
+            return
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+        except OSError as error:
+            self._log.warn("the process number could not be written to {path}: {error}", path=path, error=error)
+        # twistd removes it at the end.
+        self.surroundings.twistd["pidfile"] = path
+
+    def _tell_manager(self) -> None:
+        """Tell the service manager that it is alive, and how it goes."""
+        if not self._notifier.enabled:
+            return
+        interval = min(self._notifier.watchdog_interval or STATUS_INTERVAL, STATUS_INTERVAL)
+        self._status_call = self._reactor.callLater(interval, self._tell_manager)
+        if self._notifier.watchdog_interval is not None:
+            self._notifier.watchdog()
+        if self.state == "ready":
+            self._notifier.status(self._summary())
+
+    def _summary(self) -> str:
+        where = ", ".join(map(address_text, self.addresses()))
+        count = workers_of(self.loaded.settings)
+        return f"{count} worker{'s' if count > 1 else ''}, listening on {where}"
+
+    # ------------------------------------------------------------ the control door
+
+    def _open_door(self) -> None:
+        # twisted.web is imported only here.
+        from twistedproxy.control.door import ControlDoor
+
+        self._door = ControlDoor(self._reactor, Steering(self), self.surroundings.inherited)
+        for complaint in self._reopen_door():
+            self._log.error("{complaint}", complaint=complaint)
+
+    def _reopen_door(self) -> list[str]:
+        """Let the door be where the settings say. What could not be opened."""
+        if self._door is None:
+            return []
+        from twistedproxy.control.door import CannotOpen
+
+        complaints: list[str] = []
+        settings = self.loaded.settings.control
+        socket = settings.socket or str(self.surroundings.control_socket)
+        try:
+            self._door.open("" if socket == "off" else socket, replace=self.surroundings.handover is not None)
+        except CannotOpen as error:
+            complaints.append(f"{error}: there is no control socket")
+        try:
+            self._door.open_metrics(settings.metrics)
+        except CannotOpen as error:
+            complaints.append(str(error))
+        self._door.close_gone()
+        return complaints
+
+    # ------------------------------------------------------------ signals
 
     def _on_signals(self, calls: Mapping[int, Callable[[], object]]) -> None:
         def received(number: int, _frame: object) -> None:
@@ -246,69 +312,115 @@ class ProxyService(Service):
             # Not somebody's wish for a reload: the terminal in which it ran in the foreground was closed.
             self._terminate()
         else:
-            self.reload()
+            # What went wrong has been logged.
+            self.reload().addErrback(lambda failure: failure.trap(CannotBeDone))
 
     def _terminate(self) -> None:
         """Drain, then stop; when it drains already, stop now."""
         if self._stopping:
             self._log.warn("stopping now, as asked for a second time")
-            self.factory.stop(STOPPED)
+            self.workforce.stop()
         elif not self._told_to_stop:
-            # The reactor takes a turn to get to `stopService`, and cannot be told twice.
-            self._told_to_stop = True
+            self.begin_to_stop(None)
+        else:
+            # It still waits for load balancers to look elsewhere.
+            self._stop_reactor()
+
+    # ------------------------------------------------------------ the end
+
+    def begin_to_stop(self, timeout: float | None) -> None:
+        """Drain, for ``timeout`` seconds or as long as the settings say, then stop.
+
+        From now on it says that it is not ready; new connections are taken for `service.drain_delay` still.
+        """
+        if self._told_to_stop:
+            return
+        self._told_to_stop = True
+        self._drain_timeout = timeout
+        if not self._handed_over:
+            self._notifier.stopping("draining")
+        delay = 0.0 if self._handed_over else self.loaded.settings.service.drain_delay
+        if delay:
+            self._log.info("not ready any more; the drain begins in {delay:g} s", delay=delay)
+            self._delay = self._reactor.callLater(delay, self._stop_reactor)
+        else:
+            self._stop_reactor()
+
+    def _stop_reactor(self) -> None:
+        # The reactor takes a turn to get to `stopService`, and cannot be told twice.
+        if self._delay is not None and self._delay.active():
+            self._delay.cancel()
+        if not self._stopping and not self._reactor_told:
+            self._reactor_told = True
             self._reactor.stop()
 
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let what is under way finish up to the deadline, then stop."""
         super().stopService()
-        self._stopping = True
-        closed = self._listeners.close()
-        timeout = self.plane.snapshot.settings.service.drain_timeout
-        drained = self.factory.drain()
-        if not drained.called:
-            self._log.info(
-                "draining {count} connections, for {timeout:g} s at most",
-                count=self.factory.connections,
-                timeout=timeout,
-            )
-            deadline = self._reactor.callLater(timeout, self._drained_too_long)
-            drained.addBoth(_cancel, deadline)
-        over = gatherResults([drained, closed], consumeErrors=True)
-        # The last connection tells that it is gone before its exchange has been recorded.
-        return over.addBoth(lambda result: deferLater(self._reactor, 0, self._close, result))
+        self._stopping = self._told_to_stop = True
+        timeout = self._drain_timeout
+        if timeout is None:
+            timeout = self.loaded.settings.service.drain_timeout
+        drained = self.workforce.drain(timeout)
+        if self._handed_over:
+            self._listeners.leave()
+            self._door.leave_metrics()
+            closed: Deferred[Any] = succeed(None)
+        else:
+            closed = self._listeners.close()
+        return gatherResults([drained, closed]).addCallback(lambda results: self._close(results[0]))
 
-    def _drained_too_long(self) -> None:
-        self._log.warn("{count} connections did not end in time", count=self.factory.connections)
-        self.factory.stop(STOPPED)
-
-    def _close(self, result: object) -> object:
-        if isinstance(result, Failure):
-            self._log.failure("the proxy did not stop in good order", result)
-        self.plane.pool.close_idle()
-        self.plane.pipes.close()
-        self._resolver.close()
+    def _close(self, results: list[tuple[bool, object]]) -> Deferred[object]:
+        for succeeded, result in results:
+            if not succeeded and isinstance(result, Failure):
+                self._log.failure("the proxy did not stop in good order", result)
+        if self._status_call is not None and self._status_call.active():
+            self._status_call.cancel()
         self._log.info("stopped")
-        self.plane.access_log.close()
-        return None
+        return self._door.close() if self._door is not None else succeed(None)
+
+    # ------------------------------------------------------------ an upgrade
+
+    def upgrade(self) -> Deferred[int]:
+        """Start a successor on the same sockets, then drain. Its process number; fails with `CannotBeDone`."""
+        upgraded: Deferred[int] = self._changing.run(self._upgrade_now)
+        return upgraded
+
+    def _upgrade_now(self) -> Deferred[int]:
+        if self.state != "ready":
+            raise CannotBeDone(f"the daemon is {self.state}")
+        surroundings = self.surroundings
+        self._log.info("an upgrade begins: a successor starts on the same sockets")
+        started = start_successor(
+            self._reactor,
+            surroundings.successor_arguments(),
+            surroundings.environment,
+            self._listeners.handed_on() | (self._door.handed_on() if self._door else {}),
+            pseudonym=self._pseudonym,
+            in_foreground=surroundings.in_foreground,
+            pid_file=surroundings.twistd.get("pidfile") or "",
+        )
+        return started.addCallbacks(self._give_way, self._stay)
+
+    def _give_way(self, pid: int) -> int:
+        self._log.info("process {pid} serves now; this one drains", pid=pid)
+        self._handed_over = True
+        self.surroundings.twistd["pidfile"] = ""
+        self._notifier.main_pid(pid)
+        self._notifier = type(self._notifier)({}, pid=0, monotonic=time.monotonic)
+        # Whoever asked for it gets an answer before the door closes.
+        self._reactor.callLater(0, self.begin_to_stop, None)
+        return pid
+
+    def _stay(self, failure: Failure) -> Failure:
+        self._log.error("the upgrade failed: {error}", error=failure.value)
+        return failure
 
 
-def _resolver(reactor: Any, settings: Settings, deadlines: Deadlines) -> Resolver:
-    wanted = settings.resolver
-    return Resolver(
-        reactor,
-        cache_size=wanted.cache_size,
-        ttl=wanted.ttl,
-        negative_ttl=wanted.negative_ttl,
-        timeout=wanted.timeout,
-        threads=wanted.threads,
-        deadlines=deadlines,
-    )
-
-
-def _cancel(result: object, call: Any) -> object:
-    if call.active():
-        call.cancel()
-    return result
+def workers_of(settings: Settings) -> int:
+    """How many workers the settings ask for."""
+    wanted = settings.service.workers
+    return len(os.sched_getaffinity(0)) if isinstance(wanted, str) else wanted
 
 
 def _controlling_terminal() -> bool:

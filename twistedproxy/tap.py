@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
@@ -12,16 +14,30 @@ from twisted.python.usage import UsageError
 
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen
-from twistedproxy.places import settings_file, state_directory
+from twistedproxy.places import runtime_directory, settings_file, state_directory
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import operational_log
-from twistedproxy.service import CannotLog, ProxyService
+from twistedproxy.service import ProxyService
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
 from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.spelling import toml_value
+from twistedproxy.surroundings import Surroundings
+from twistedproxy.systemd.activation import (
+    ACTIVATION_VARIABLES,
+    ActivationError,
+    InheritedSockets,
+    activated,
+    starting_environment,
+)
+from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier
+from twistedproxy.upgrade import VARIABLE, Handover
+from twistedproxy.worker import CannotLog
+
+_FOR_THIS_PROCESS = frozenset((*ACTIVATION_VARIABLES, *NOTIFY_VARIABLES, VARIABLE))
+"""Variables that mean this process, and none that it starts."""
 
 
 class Options(TwistedOptions):
@@ -52,6 +68,7 @@ class Options(TwistedOptions):
         self.overrides: list[tuple[str, str]] = []
         self._listen: list[str] = []
         self.sources: Sources
+        self.arguments: Sequence[str] = ()
         self.loaded: Loaded
 
     def opt_listen(self, endpoint: str) -> None:
@@ -65,6 +82,10 @@ class Options(TwistedOptions):
         if not equals:
             raise UsageError(f"--set takes table.key=value, not {assignment!r}")
         self.overrides.append((path.strip(), value.strip()))
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        self.arguments = tuple(options or ())
+        super().parseOptions(options)
 
     def postOptions(self) -> None:
         if self._listen:
@@ -110,33 +131,41 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed  # by twistd, by now, and not before
 
     reactor: Any = installed
-    twistd: Any = options.parent or {}
-    settings = options.loaded.settings
-    in_foreground = bool(twistd.get("nodaemon"))
-    standard_output = LogFile(STANDARD_OUTPUT, reactor)
     try:
-        observer = (
-            None
-            if twistd.get("logger")
-            else operational_log(twistd, settings.log.level, reactor, reactor, standard_output)
-        )
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"the log cannot be opened: {error}") from None
-    default_access_log = (
-        STANDARD_OUTPUT if in_foreground else state_directory(os.environ, os.geteuid() == 0) / "access.log"
-    )
-    service = ProxyService(
-        reactor,
-        options.loaded,
-        load=options.load,
-        operational_log=observer,
-        standard_output=standard_output if in_foreground else None,
-        access_log_path=default_access_log,
-        descriptors=raise_limit(),
-    )
-    try:
+        service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
         service.listen()
-        service.open_access_log()
-    except (CannotListen, CannotLog) as error:
+    except (ActivationError, CannotListen, CannotLog) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service
+
+
+def _surroundings(options: Options, reactor: Any) -> Surroundings:
+    """What this process was given, beside the settings."""
+    twistd: Any = options.parent or {}
+    environment = starting_environment(os.environ)
+    is_root = os.geteuid() == 0
+    handover = Handover.received(environment)
+    in_foreground = handover.in_foreground if handover else bool(twistd.get("nodaemon"))
+    standard_output = LogFile(STANDARD_OUTPUT, reactor)
+    log = None
+    if not twistd.get("logger"):
+        level = options.loaded.settings.log.level
+        try:
+            log = operational_log(twistd, level, reactor, reactor, standard_output)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"the log cannot be opened: {error}") from None
+    return Surroundings(
+        operational_log=log,
+        standard_output=standard_output if in_foreground else None,
+        access_log_path=STANDARD_OUTPUT if in_foreground else state_directory(os.environ, is_root) / "access.log",
+        control_socket=runtime_directory(os.environ, is_root) / "control.sock",
+        descriptors=raise_limit(),
+        settings_file=options.sources.path,
+        in_foreground=in_foreground,
+        twistd=twistd,
+        arguments=options.arguments,
+        environment={name: value for name, value in os.environ.items() if name not in _FOR_THIS_PROCESS},
+        notifier=Notifier(environment, pid=os.getpid(), monotonic=time.monotonic),
+        inherited=InheritedSockets(handover.inherited() if handover else activated(environment, os.getpid())),
+        handover=handover,
+    )

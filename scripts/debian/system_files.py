@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from twistedproxy.systemd import units
-
 from twistedproxy.settings.types import Settings
+from twistedproxy.systemd import units
 
 SETTINGS = f"/etc/{units.DIRECTORY}/pyproxy.toml"
 LOGROTATE = f"/etc/logrotate.d/{units.UNIT}"

@@ -14,8 +14,9 @@ from typing import Final
 
 import click
 
-from twistedproxy.settings.load import DEFAULT, Loaded, load, load_file
+from twistedproxy.settings.load import DEFAULT, Loaded
 from twistedproxy.settings.problems import SettingsError
+from twistedproxy.settings.sources import Sources
 from twistedproxy.systemd.installation import Wanted, installation
 from twistedproxy.systemd.layout import Layout, system_layout, under, user_layout
 from twistedproxy.systemd.program import Program, service_of, this_program
@@ -206,12 +207,11 @@ def uninstall_service(system: bool | None, purge: bool, dry_run: bool) -> None:
 
 
 def _settings(machine: Machine, path: Path, *, must_exist: bool) -> Loaded:
-    """The settings in effect: the file's, or the defaults where there is none yet."""
+    """The settings that the service will have: its file's and drop-ins', and the defaults where there are none yet."""
     found = under(machine.root, path)
     try:
-        if must_exist or found.exists():
-            return load_file(str(found))
-        return load("", DEFAULT)
+        # The environment is that of whoever installs it, and not the service's.
+        return Sources(str(found), needed=must_exist, environment={}).load()
     except SettingsError as error:
         first, *others = str(error).splitlines()
         more = f" (and {len(others)} more: see twistd pyproxy --check)" if others else ""

@@ -24,6 +24,17 @@ _COMPLETION_VARIABLE: Final = "_PYPROXYCTL_COMPLETE"
 _EXIT_CODES: Final = "\n".join(["\b", "Exit codes:", *(f"  {code}  {meaning}" for code, meaning in EXIT_CODES)])
 
 
+class Later(click.Command):
+    """A command of `twistedproxy.cli.installing`, which takes as long to import as all the others together."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Begin to run it."""
+        from twistedproxy.cli import installing
+
+        command: click.Command = getattr(installing, (self.name or "").replace("-", "_"))
+        return command.make_context(*arguments, **more)
+
+
 class Commands(click.Group):
     """All commands; what goes wrong in one of them is said in a line, and the exit code tells its kind."""
 
@@ -71,6 +82,9 @@ def completion(shell: str) -> None:
 
 for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics):
     commands.add_command(_command)
+
+commands.add_command(Later("install-service", help="Make the proxy a service of systemd."))
+commands.add_command(Later("uninstall-service", help="Stop the service and remove all that install-service has made."))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

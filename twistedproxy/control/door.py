@@ -19,12 +19,13 @@ from twistedproxy.control.serving import ApiFactory
 from twistedproxy.control.socket_file import CannotOpen, SocketFile
 from twistedproxy.control.steering import Steered
 from twistedproxy.listeners import CannotListen, Listeners
+from twistedproxy.systemd.activation import InheritedSockets
 
 __all__ = ["CannotOpen", "ControlDoor"]
 
 
 class ControlDoor:
-    """The doors to ``steered``. All are closed at first.
+    """The doors to ``steered``. All are closed at first; ``inherited`` sockets are used where they fit.
 
     `open` and `open_metrics` may be called again when the settings change. What is not wanted any more goes on until
     `close_gone`, so that a reload which then fails for another reason can have it back by asking for it.
@@ -32,11 +33,11 @@ class ControlDoor:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, steered: Steered) -> None:
+    def __init__(self, reactor: Any, steered: Steered, inherited: InheritedSockets | None = None) -> None:
         self._reactor = reactor
         self._factory = ApiFactory(reactor, Api(steered))
         self._metrics_factory = ApiFactory(reactor, Api(steered, OPEN_PATHS))
-        self._metrics = Listeners(reactor)
+        self._metrics = Listeners(reactor, inherited)
         self._socket: SocketFile | None = None
         self._gone: list[SocketFile] = []
 
@@ -51,6 +52,14 @@ class ControlDoor:
     def metrics_addresses(self) -> list[Any]:
         """The addresses of the other doors, one `IAddress` each."""
         return self._metrics.addresses()
+
+    def handed_on(self) -> dict[str, tuple[int, bool]]:
+        """The sockets of the other doors, as `Listeners.handed_on` has them: a successor opens its own Unix socket."""
+        return self._metrics.handed_on()
+
+    def leave_metrics(self) -> None:
+        """Close this process's share of the other doors: a successor goes on."""
+        self._metrics.leave()
 
     def open(self, path: str, *, replace: bool = False) -> None:
         """Open the Unix socket at ``path``, or none when that is empty; with ``replace``, also where somebody listens.

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from twistedproxy.record.connections import Connection as Connection
+from twistedproxy.record.connections import ConnectionState as ConnectionState
 from twistedproxy.record.statistics import Statistics
 
 Level = Literal["debug", "info", "warn", "error", "critical"]
@@ -75,27 +77,6 @@ class Status(msgspec.Struct):
     reloads_failed: int
     workers: list[Worker]
     statistics: Statistics
-
-
-ConnectionState = Literal["idle", "request", "tunnel", "closing"]
-
-
-class Connection(msgspec.Struct):
-    """One client connection. ``id`` is worker and number, such as ``0-17``; ``age`` is in seconds, sizes in bytes.
-
-    ``state`` is ``idle`` between requests, ``request`` while one is under way, ``tunnel``, or ``closing``.
-    """
-
-    id: str
-    client: str
-    state: ConnectionState
-    age: float
-    requests: int
-    method: str
-    target: str
-    upstream: str
-    bytes_from_client: int
-    bytes_to_client: int
 
 
 class Connections(msgspec.Struct):

@@ -7,6 +7,7 @@ room for: the first one too many could be the one without a descriptor for its s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,6 +21,8 @@ from twistedproxy.downstream.http1 import DownstreamConnection
 
 LOCAL_CLIENT = "127.0.0.1"
 """Who a client of a Unix socket is: somebody on this machine."""
+
+_ANY_NUMBER = 1 << 20
 
 QUIET = 10.0
 """Seconds after a warning that accepting pauses in which there is no second one: at the limit it pauses all
@@ -40,6 +43,11 @@ class DownstreamFactory(ServerFactory):
         self.draining = False
         self._plane = plane
         self._descriptor_limit = max_connections
+        self.accepted = self.refused = 0
+        self.elsewhere: Mapping[str, int] = {}
+        """How many connections each client has in other workers, a moment ago; those with few are left out."""
+        self.burst = _ANY_NUMBER
+        """How many connections one turn accepts: with several workers few, so that others get some too."""
         self._connections: set[DownstreamConnection] = set()
         self._by_client: dict[str, int] = {}
         self._ports: list[Any] = []
@@ -65,9 +73,20 @@ class DownstreamFactory(ServerFactory):
         return len(self._connections)
 
     @property
+    def by_client(self) -> Mapping[str, int]:
+        """How many connections each client has open."""
+        return self._by_client
+
+    def __iter__(self) -> Iterator[DownstreamConnection]:
+        """The client connections that are open."""
+        return iter(list(self._connections))
+
+    @property
     def _max_connections(self) -> int:
         wanted = self._plane.snapshot.settings.downstream.max_connections
-        return min(wanted, self._descriptor_limit) if wanted else self._descriptor_limit
+        # The other workers accept what this one leaves in the queue, so that a fixed share is enough.
+        share = -(-wanted // self._plane.workers)
+        return min(share, self._descriptor_limit) if wanted else self._descriptor_limit
 
     @property
     def _room(self) -> int:
@@ -75,7 +94,10 @@ class DownstreamFactory(ServerFactory):
         return self._max_connections - len(self._connections)
 
     def accept_on(self, ports: list[Any]) -> None:
-        """The listening ports whose accepting pauses when there are too many connections."""
+        """The listening ports whose accepting pauses when there are too many connections; others are left alone."""
+        for port in self._ports:
+            if port not in ports:
+                _leave(port)
         for port in ports:
             if port not in self._ports:
                 self._accept_within_room(port)
@@ -94,7 +116,7 @@ class DownstreamFactory(ServerFactory):
         def accept_some() -> None:
             room = self._room
             if room > 0:
-                port.numberAccepts = min(port.numberAccepts, room)
+                port.numberAccepts = min(port.numberAccepts, room, self.burst)
                 accept()
 
         port.doRead = accept_some
@@ -102,12 +124,19 @@ class DownstreamFactory(ServerFactory):
     def connection_made(self, connection: DownstreamConnection) -> bool:
         """Count a connection. False when its client has too many."""
         client = connection.client_address
+        self.accepted += 1
+        connection.number = self.accepted
         count = self._by_client.get(client, 0) + 1
         self._by_client[client] = count
         self._connections.add(connection)
         if self._accepting and self._room <= 0:
             self._pause()
-        return count <= self._plane.snapshot.settings.downstream.max_connections_per_client
+        if self.elsewhere:
+            count += self.elsewhere.get(client, 0)
+        if count <= self._plane.snapshot.settings.downstream.max_connections_per_client:
+            return True
+        self.refused += 1
+        return False
 
     def connection_lost(self, connection: DownstreamConnection) -> None:
         """A connection, or the tunnel that it became, has ended."""
@@ -148,8 +177,8 @@ class DownstreamFactory(ServerFactory):
     def drain(self) -> Deferred[None]:
         """Let every connection end when nothing is under way on it. Fires when the last one has ended."""
         self.draining = True
-        # They are being closed, and must not be told to read again when there is room.
-        self._ports = []
+        # They are being closed, or another's, and must not be told to read again when there is room.
+        self.accept_on([])
         for connection in list(self._connections):
             connection.drain()
         if not self._connections:
@@ -162,3 +191,9 @@ class DownstreamFactory(ServerFactory):
         """End every connection now."""
         for connection in list(self._connections):
             connection.stop(reason)
+
+
+def _leave(port: Any) -> None:
+    """Stop accepting on ``port``, and leave no trace on it."""
+    port.stopReading()
+    del port.doRead

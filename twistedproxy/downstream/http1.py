@@ -64,6 +64,8 @@ class DownstreamConnection(Protocol):
     def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int) -> None:
         self.client_address = address
         self.client_port = port
+        self.number = self.requests = 0
+        self.opened_at = plane.deadlines.seconds()
         self.deadline = 0.0
         self.deadline_bucket = 0
         self.broken = False
@@ -73,29 +75,23 @@ class DownstreamConnection(Protocol):
         self._settings = plane.snapshot.settings.downstream
         self._reader = RequestReader(plane.snapshot.head_limits)
         self._sender: Sender
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None
         self._request: RequestHead | None = None
         # Where the request under way began, in bytes of the connection.
         self._request_start = 0
-        self._receiving = False
-        self._advancing = False
-        self._paused = False
-        self._held_back = False
+        self._receiving = self._advancing = False
+        self._paused = self._held_back = False
         self._response_length = 0
         # Where the response under way began, in bytes of what was said to the client.
         self._response_start = 0
         # After the response under way there is none.
         self._last = False
-        self._half_closed = False
-        self._sent_at_check = 0
-        self._taken = 0
-        self._head_began = False
-        self._lingering = False
-        self._detached = False
-        self._gone = False
+        self._half_closed = self._head_began = False
+        self._sent_at_check = self._taken = 0
+        self.lingering = self._detached = self.gone = False
 
     def __repr__(self) -> str:
-        state = "gone" if self._gone else "lingering" if self._lingering else repr(self._exchange or "idle")
+        state = "gone" if self.gone else "lingering" if self.lingering else repr(self.exchange or "idle")
         return f"<DownstreamConnection {self.client_address}:{self.client_port} {state}>"
 
     @property
@@ -115,10 +111,10 @@ class DownstreamConnection(Protocol):
     # ------------------------------------------------------------ the client's bytes
 
     def dataReceived(self, data: bytes) -> None:
-        if self._lingering:
+        if self.lingering:
             return
         self._reader.receive(data)
-        if self._exchange is None or self._receiving:
+        if self.exchange is None or self._receiving:
             self._advance()
         elif self._reader.buffered > MAX_WAITING:
             self._hold_back()
@@ -128,9 +124,9 @@ class DownstreamConnection(Protocol):
         self._advancing = True
         starved = False
         reader = self._reader
-        exchange = self._exchange
+        exchange = self.exchange
         try:
-            while not self._lingering and not self._gone:
+            while not self.lingering and not self.gone:
                 if exchange is not None and not self._receiving:
                     break
                 if exchange is None and (self._sender.full or self._last):
@@ -149,11 +145,11 @@ class DownstreamConnection(Protocol):
                     if exchange is not None:
                         self._deadlines.suspend(self)
                         exchange.request_ended(event.trailers)  # type: ignore[union-attr]  # the only kind left
-                exchange = self._exchange
+                exchange = self.exchange
         except ProxyError as error:
             self._refuse(error)
         except Exception:
-            exchange = self._exchange
+            exchange = self.exchange
             if exchange is None:
                 raise
             exchange.fail_unexpectedly()
@@ -161,11 +157,11 @@ class DownstreamConnection(Protocol):
             self._advancing = False
         if exchange is not None:
             exchange.request_turn_ended()
-        if not (self._gone or self._detached):
+        if not (self.gone or self._detached):
             if not starved:
                 if reader.buffered > MAX_WAITING:
                     self._hold_back()
-            elif self._half_closed and (self._exchange is None or self._receiving):
+            elif self._half_closed and (self.exchange is None or self._receiving):
                 self._input_ended()
             else:
                 self._let_go_on()
@@ -174,9 +170,10 @@ class DownstreamConnection(Protocol):
 
     def _begin(self, request: RequestHead) -> None:
         kind: type[Connect] | type[Forward] = Connect if request.method == b"CONNECT" else Forward
+        self.requests += 1
         exchange = kind(self._plane, self, request)
         exchange.bytes_from_client = self._request_start
-        self._exchange = exchange
+        self.exchange = exchange
         self._request = request
         self._receiving = True
         self._head_began = False
@@ -186,13 +183,13 @@ class DownstreamConnection(Protocol):
 
     def _rest(self) -> None:
         """Choose the deadline for what is going on, now that this turn's bytes are used up."""
-        if self._lingering:
+        if self.lingering:
             return
         deadlines = self._deadlines
         if self._sender.full:
             if self.deadline == inf:
                 self._expect_reading()
-        elif self._exchange is None:
+        elif self.exchange is None:
             if self._reader.between_messages:
                 deadlines.expire_in(self, self._settings.idle_timeout)
             elif not self._head_began:
@@ -217,7 +214,7 @@ class DownstreamConnection(Protocol):
 
     def _hold_back(self) -> None:
         """Read no more before the reader has used up what it holds: the client asks faster than it gets answers."""
-        if not (self._held_back or self._lingering):
+        if not (self._held_back or self.lingering):
             self._held_back = True
             self._pause()
 
@@ -228,7 +225,7 @@ class DownstreamConnection(Protocol):
             self._resume()
 
     def _pause(self) -> None:
-        if not self._paused and not self._gone:
+        if not self._paused and not self.gone:
             self._paused = True
             if not self._half_closed:
                 self._transport.pauseProducing()
@@ -236,7 +233,7 @@ class DownstreamConnection(Protocol):
             self._deadlines.suspend(self)
 
     def _resume(self) -> None:
-        if self._paused and not self._gone:
+        if self._paused and not self.gone:
             self._paused = False
             if not self._half_closed:
                 self._transport.resumeProducing()
@@ -256,7 +253,7 @@ class DownstreamConnection(Protocol):
         return self._sender.full
 
     def flush(self) -> None:
-        if not self._gone:
+        if not self.gone:
             self._sender.flush()
             if self._sender.full and self.deadline == inf:
                 self._expect_reading()
@@ -324,7 +321,7 @@ class DownstreamConnection(Protocol):
         self._sender.write(_ESTABLISHED)
 
     def cut(self) -> None:
-        if self._gone:
+        if self.gone:
             return
         self._leave()
         if self._response_length == UNTIL_CLOSE or self._sender.full:
@@ -343,9 +340,9 @@ class DownstreamConnection(Protocol):
         return transport, self._reader.take_rest()
 
     def exchange_over(self, exchange: Exchange) -> None:
-        self._exchange = None
+        self.exchange = None
         self._request_start = self._reader.consumed
-        if self._gone or self._detached:
+        if self.gone or self._detached:
             self._leave()
             return
         self._sender.flush()
@@ -368,23 +365,23 @@ class DownstreamConnection(Protocol):
     def _refuse(self, error: ProxyError) -> None:
         """Answer what cannot be made a request of, and close."""
         self._last = True
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None:
             self._request = None
             exchange = Exchange(self._plane, self, None)
             exchange.bytes_from_client = self._request_start
-            self._exchange = exchange
+            self.exchange = exchange
         exchange.fail(error)
 
     # ------------------------------------------------------------ the end
 
     def _drained(self) -> None:
         """The client has read what waited for it."""
-        if self._gone:
+        if self.gone:
             return
         self._deadlines.suspend(self)
-        exchange = self._exchange
-        if self._lingering:
+        exchange = self.exchange
+        if self.lingering:
             self._linger()
         elif exchange is None:
             self._advance()
@@ -394,23 +391,23 @@ class DownstreamConnection(Protocol):
 
     def _broken(self) -> None:
         """The client takes no more bytes: it has reset the connection."""
-        if not self._gone:
+        if not self.gone:
             self.broken = True
             self._transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         """The client's FIN: it sends no more, and perhaps it still reads."""
         self._half_closed = True
-        if self._lingering:
+        if self.lingering:
             self._transport.loseConnection()
-        elif self._receiving or (self._exchange is None and not self._sender.full):
+        elif self._receiving or (self.exchange is None and not self._sender.full):
             self._input_ended()
         elif not self._sender.full:
             self._rest()
 
     def _input_ended(self) -> None:
         """All the requests that came before the client's FIN are read, but for one that it may have cut short."""
-        if self._exchange is None and self._reader.between_messages:
+        if self.exchange is None and self._reader.between_messages:
             self._linger()
         else:
             self._refuse(RequestCut("the connection was closed before the request was complete"))
@@ -420,7 +417,7 @@ class DownstreamConnection(Protocol):
 
     def _linger(self) -> None:
         """No more answers: say so, let the client read the last one, and close."""
-        self._lingering = True
+        self.lingering = True
         if self._sender.full:
             self._expect_reading()
             return
@@ -439,13 +436,13 @@ class DownstreamConnection(Protocol):
         self._deadlines.expire_in(self, self._settings.write_timeout)
 
     def deadline_passed(self) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         sender = self._sender
-        unread = sender.full or (self._lingering and sender.taken < sender.sent)
+        unread = sender.full or (self.lingering and sender.taken < sender.sent)
         if unread and sender.taken > self._taken:
             # What waits is some MiB at most, but a slow client takes them in only so fast.
             self._expect_reading()
-        elif self._lingering:
+        elif self.lingering:
             self._transport.abortConnection()
         elif sender.full:
             self._lose_client(CLIENT_STALLED)
@@ -463,7 +460,7 @@ class DownstreamConnection(Protocol):
                 self._rest()
 
     def _lose_client(self, reason: str) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         transport = self._transport
         self._leave()
         if exchange is not None:
@@ -472,29 +469,29 @@ class DownstreamConnection(Protocol):
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
-        if self._exchange is not None:
+        if self.exchange is not None:
             self._last = True
-        elif self._reader.between_messages and not self._lingering:
+        elif self._reader.between_messages and not self.lingering:
             self._linger()
 
     def stop(self, reason: str) -> None:
         """Close now, whatever is under way."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None:
             exchange.stop(reason)
-        elif not self._gone:
+        elif not self.gone:
             self._leave()
             self._transport.abortConnection()
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
-        exchange = self._exchange
+        exchange = self.exchange
         self._leave()
         if exchange is not None:
             exchange.client_left(CLIENT_LEFT)
 
     def _leave(self) -> None:
         """This connection is gone, or somebody else's."""
-        if not self._gone:
-            self._gone = True
+        if not self.gone:
+            self.gone = True
             self._deadlines.forget(self)
             self._factory.connection_lost(self)

@@ -16,7 +16,7 @@ class AccessLog:
     not be made.
     """
 
-    __slots__ = ("_failed_format", "_file", "_write", "format", "unformatted")
+    __slots__ = ("_failed_format", "_file", "_lost_before", "_write", "format", "unformatted")
 
     _log = Logger()
 
@@ -25,10 +25,16 @@ class AccessLog:
         self.unformatted = 0
         self._file = file
         self._write = file.write
+        self._lost_before = file.lost_lines
         self._failed_format: AccessFormat | None = None
 
     def __repr__(self) -> str:
         return f"<AccessLog {self.format!r} {self._file!r} unformatted={self.unformatted}>"
+
+    @property
+    def lost_lines(self) -> int:
+        """How many lines were never written."""
+        return self.unformatted + self._file.lost_lines - self._lost_before
 
     def finished(self, exchange: FinishedExchange) -> None:
         """Write the line of ``exchange``. Never raises: an answer is worth more than its line."""
@@ -66,6 +72,11 @@ class NoAccessLog(AccessLog):
 
     def __repr__(self) -> str:
         return "<NoAccessLog>"
+
+    @property
+    def lost_lines(self) -> int:
+        """None are lost."""
+        return 0
 
     def finished(self, exchange: FinishedExchange) -> None:
         """Nothing is written."""

@@ -52,6 +52,8 @@ _CHATTER: Final = frozenset(
         "Stopping factory {factory!r}",
         "reactor class: {reactor}.",
         "Main loop terminated.",
+        "{cls} connection established (HOST:{host} PEER:{peer})",
+        "{cls} connection lost (HOST:{host} PEER:{peer})",
     }
 )
 
@@ -116,6 +118,8 @@ def entry_as_text(entry: Entry) -> str:
 class OperationalLog:
     """Writes the events of twisted.logger that are at ``level`` or above to ``destination``.
 
+    ``speaker`` is who says it all, when several processes write to one log.
+
     Events may come from any thread. They are written by the thread that made this object, the reactor's:
     ``reactor`` brings it those of the others.
     """
@@ -126,8 +130,10 @@ class OperationalLog:
         level: str,
         reactor: IReactorFromThreads,
         file: LogFile | None = None,
+        speaker: str = "",
     ) -> None:
         self.level = level
+        self._speaker = f"{speaker}: " if speaker else ""
         self._destination = destination
         self._reactor = reactor
         self._file = file
@@ -160,6 +166,11 @@ class OperationalLog:
         else:
             self._reactor.callFromThread(self._write_gathered)
 
+    @property
+    def path(self) -> str | None:
+        """The file that it is written to; None for another destination."""
+        return None if self._file is None else self._file.path
+
     def reopen(self) -> None:
         """Go on in a new file, since the old one has been moved away."""
         if self._file is not None:
@@ -185,7 +196,7 @@ class OperationalLog:
         if not text:
             return None
         moment = event.get("log_time")
-        lines = [_printable(line) for line in text.split("\n")]
+        lines = [_printable(line) for line in f"{self._speaker}{text}".split("\n")]
         return Entry(time.time() if moment is None else float(moment), level, lines)
 
 
@@ -216,6 +227,7 @@ def operational_log(
     reactor: IReactorFromThreads,
     clock: IReactorTime,
     standard_output: LogFile,
+    speaker: str = "",
 ) -> OperationalLog:
     """The log that twistd's own options ask for, open and ready to be the application's `ILogObserver`.
 
@@ -225,7 +237,7 @@ def operational_log(
     """
     if twistd_options.get("syslog"):
         syslog.openlog(str(twistd_options.get("prefix") or "twisted"))
-        return OperationalLog(to_syslog(syslog.syslog), level, reactor)
+        return OperationalLog(to_syslog(syslog.syslog), level, reactor, speaker=speaker)
     in_foreground = twistd_options.get("nodaemon")
     path = str(twistd_options.get("logfile") or (STANDARD_OUTPUT if in_foreground else DEFAULT_FILE))
     if path != STANDARD_OUTPUT:
@@ -235,4 +247,4 @@ def operational_log(
     else:
         raise ValueError("a daemon has no standard output to log to: let --logfile name a file")
     file.open()
-    return OperationalLog(to_file(file), level, reactor, file)
+    return OperationalLog(to_file(file), level, reactor, file, speaker)

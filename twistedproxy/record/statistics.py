@@ -175,6 +175,21 @@ def added_up(parts: Iterable[Statistics]) -> Statistics:
     return whole
 
 
+def grown(statistics: Statistics) -> Statistics:
+    """Only what grows: what stays true of a worker when it has ended."""
+    return Statistics(**{name: getattr(statistics, name) for name in _GROWING})
+
+
+_GROWING: Final = (
+    "requests",
+    "bytes",
+    "phases",
+    "connections_accepted",
+    "connections_refused",
+    "log_lines_lost",
+    "cpu_seconds",
+)
+
 _ADDED: Final = tuple(
     name for name in Statistics.__struct_fields__ if name not in ("requests", "bytes", "phases", "lag")
 )

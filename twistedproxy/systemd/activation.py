@@ -41,7 +41,8 @@ class InheritedSocket:
 
     ``address`` is host and port, with ``%`` and the number of its interface after a link-local host; or the path of a
     Unix socket, which begins with NUL when it is abstract. ``name`` is systemd's, ``index`` its place among systemd's,
-    and ``description`` the endpoint that it was opened for.
+    and ``description`` the endpoint that it was opened for. An ``owned`` one is this process's to remove at the end,
+    where it is in the file system.
     """
 
     descriptor: int
@@ -50,14 +51,21 @@ class InheritedSocket:
     name: str = ""
     index: int | None = None
     description: str | None = None
+    owned: bool = False
 
     @classmethod
     def of(
-        cls, descriptor: int, *, name: str = "", index: int | None = None, description: str | None = None
+        cls,
+        descriptor: int,
+        *,
+        name: str = "",
+        index: int | None = None,
+        description: str | None = None,
+        owned: bool = False,
     ) -> InheritedSocket:
         """The socket ``descriptor``, which children will not inherit; `ActivationError` when it does not listen."""
         family, address = _inspected(descriptor, f"descriptor {descriptor}" + (f" ({name})" if name else ""))
-        return cls(descriptor, family, address, name, index, description)
+        return cls(descriptor, family, address, name, index, description, owned)
 
     def __str__(self) -> str:
         return f"{self.place} (descriptor {self.descriptor}{f', {self.name}' if self.name else ''})"
@@ -129,6 +137,10 @@ class InheritedSockets:
             self._left.remove(found)
             self._taken += 1
         return found
+
+    def add(self, inherited: InheritedSocket) -> None:
+        """One more was handed in."""
+        self._left.append(inherited)
 
     def unused(self) -> list[InheritedSocket]:
         """Those that nobody has asked for so far."""

@@ -12,7 +12,7 @@ are not used again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -92,6 +92,12 @@ class Pool:
         self._max_idle = max_idle
         self._settings = snapshot.settings.upstream
         self._generation = snapshot.generation
+        self.elsewhere: Mapping[Key, int] = {}
+        """How many connections other workers had open for each key a moment ago; those with few are left out."""
+        self.all_elsewhere = 0
+        """How many they had open in all."""
+        self.workers = 1
+        """How many workers share what may be idle."""
         self._idle: dict[Key, list[UpstreamConnection]] = {}
         self._idle_by_age: dict[UpstreamConnection, None] = {}
         self._open: dict[Key, int] = {}
@@ -103,13 +109,27 @@ class Pool:
         )
 
     def __repr__(self) -> str:
-        waiting = sum(map(len, self._waiting.values()))
-        return f"<Pool open={self._total} idle={len(self._idle_by_age)} waiting={waiting}>"
+        return f"<Pool open={self._total} idle={len(self._idle_by_age)} waiting={self.waiting_requests}>"
 
     @property
     def open_connections(self) -> int:
         """Connections that are open or being made."""
         return self._total
+
+    @property
+    def open_by_key(self) -> Mapping[Key, int]:
+        """How many are open or being made for each key."""
+        return self._open
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that carry nothing."""
+        return len(self._idle_by_age)
+
+    @property
+    def waiting_requests(self) -> int:
+        """Exchanges that wait for their turn."""
+        return sum(map(len, self._waiting.values()))
 
     def use(self, snapshot: Snapshot) -> None:
         """Go by another snapshot. What is idle was made under the old one, and is closed."""
@@ -152,9 +172,12 @@ class Pool:
         return ticket
 
     def _has_room(self, key: Key) -> bool:
-        if self._open.get(key, 0) >= self._settings.max_connections_per_origin:
+        open_for_key = self._open.get(key, 0)
+        if self.elsewhere:
+            open_for_key += self.elsewhere.get(key, 0)
+        if open_for_key >= self._settings.max_connections_per_origin:
             return False
-        if self._total >= self._settings.max_connections:
+        if self._total + self.all_elsewhere >= self._settings.max_connections:
             if not self._idle_by_age:
                 return False
             # Somebody's idle connection makes room for a busy one.
@@ -282,7 +305,7 @@ class Pool:
             return
         self._idle.setdefault(key, []).append(connection)
         self._idle_by_age[connection] = None
-        if len(self._idle_by_age) > min(self._settings.max_idle, self._max_idle):
+        if len(self._idle_by_age) > min(-(-self._settings.max_idle // self.workers), self._max_idle):
             next(iter(self._idle_by_age)).abandon()
 
     def connection_closed(self, connection: UpstreamConnection) -> None:

@@ -117,6 +117,11 @@ class Resolver:
     def __repr__(self) -> str:
         return f"<Resolver cached={len(self._cache)} under way={len(self._lookups)} {self._threads!r}>"
 
+    @property
+    def lookups(self) -> int:
+        """Look-ups that are under way, or wait for a thread."""
+        return len(self._lookups)
+
     def cached(self, host: str) -> Addresses | None:
         """The addresses of ``host`` if they are known now, in the order to try them in; else None."""
         answer = self._cache.get(host)

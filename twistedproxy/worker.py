@@ -1,0 +1,310 @@
+"""One worker: everything of one process that moves traffic, made of `Settings` and steered from above.
+
+It does not know whether it is alone in the daemon's own process or one of several with a parent. Whoever steers it
+brings it settings and listeners, asks for its numbers, and ends it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedproxy.data_plane import DataPlane
+from twistedproxy.deadlines import Deadlines
+from twistedproxy.descriptors import descriptor_budget
+from twistedproxy.downstream.factory import DownstreamFactory
+from twistedproxy.downstream.listing import is_tunnel, listed
+from twistedproxy.listeners import Listeners
+from twistedproxy.record.access_log import AccessLog, NoAccessLog
+from twistedproxy.record.connections import Connection
+from twistedproxy.record.formats import access_format
+from twistedproxy.record.lag import ReactorLag
+from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
+from twistedproxy.record.process import read_process_into
+from twistedproxy.record.statistics import DIRECTIONS, Statistics
+from twistedproxy.settings.types import Settings
+from twistedproxy.snapshot import Snapshot
+from twistedproxy.tunnel.pipes import PipePool
+from twistedproxy.tunnel.relay import STOPPED
+from twistedproxy.upstream.connector import Connector
+from twistedproxy.upstream.dial import Dialer
+from twistedproxy.upstream.own_addresses import OwnAddresses
+from twistedproxy.upstream.pool import Pool
+from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.usage import Usage, told
+
+NO_LOG = "off"
+
+BURST = 4
+"""How many connections one turn accepts when several workers share the listeners.
+
+One that took all that wait would have them all to itself. Fewer in a turn cost more turns.
+"""
+
+
+class CannotLog(Exception):
+    """The access log cannot be opened. The text says which file, and why."""
+
+
+class Worker:
+    """A data plane with its clients' connections.
+
+    ``number`` is its own, from 0, of ``workers`` in all. ``standard_output`` is None for a daemon, which has none.
+    ``access_log_path`` is where the access log goes when the settings do not say.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        *,
+        number: int,
+        workers: int,
+        pseudonym: str,
+        descriptors: int,
+        standard_output: LogFile | None,
+        access_log_path: str | Path,
+    ) -> None:
+        self.number = number
+        self.started = time.monotonic()
+        self._reactor = reactor
+        self._pseudonym = pseudonym
+        self._standard_output = standard_output
+        self._default_access_log = str(access_log_path)
+        self._access_log_path = ""
+        self._lost_before = 0
+        budget = descriptor_budget(descriptors)
+        deadlines = Deadlines(reactor, seconds=time.monotonic)
+        self._lag = ReactorLag(reactor, time.monotonic)
+        self._own_addresses = OwnAddresses(deadlines.seconds)
+        self._workers = workers
+        self._resolver = self._new_resolver(settings, deadlines)
+        self._connector = Connector(reactor, attempt_delay=settings.upstream.attempt_delay, deadlines=deadlines)
+        dialer = Dialer(self._resolver, self._connector)
+        snapshot = self._compile(settings, 0, [])
+        self.plane = DataPlane(
+            reactor=reactor,
+            wall=time.time,
+            deadlines=deadlines,
+            dialer=dialer,
+            pool=Pool(reactor, dialer, deadlines, snapshot, budget.idle),
+            pipes=PipePool(),
+            access_log=NoAccessLog(),
+            snapshot=snapshot,
+        )
+        self.factory = DownstreamFactory(self.plane, budget.clients)
+        self.workers = workers
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.number} {self.factory!r} {self.plane!r}>"
+
+    @property
+    def workers(self) -> int:
+        """How many workers share the limits, this one included."""
+        return self._workers
+
+    @workers.setter
+    def workers(self, workers: int) -> None:
+        self._workers = self.plane.workers = self.plane.pool.workers = workers
+        if workers > 1:
+            self.factory.burst = BURST
+
+    # ------------------------------------------------------------ settings
+
+    def _compile(self, settings: Settings, generation: int, addresses: list[Any]) -> Snapshot:
+        return Snapshot.of(
+            settings,
+            generation=generation,
+            pseudonym=self._pseudonym,
+            own_ports=[
+                (address.host, address.port) for address in addresses if isinstance(address, IPv4Address | IPv6Address)
+            ],
+            is_own_address=self._own_addresses,
+        )
+
+    def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
+        wanted = settings.resolver
+        return Resolver(
+            self._reactor,
+            cache_size=wanted.cache_size,
+            ttl=wanted.ttl,
+            negative_ttl=wanted.negative_ttl,
+            timeout=wanted.timeout,
+            threads=-(-wanted.threads // self._workers),
+            deadlines=deadlines,
+        )
+
+    def use(self, settings: Settings, generation: int, listeners: Listeners) -> None:
+        """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``."""
+        plane = self.plane
+        if settings.resolver != plane.snapshot.settings.resolver:
+            replaced = self._resolver
+            self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)
+            replaced.close()
+        plane.use(self._compile(settings, generation, listeners.addresses()))
+        self._connector.attempt_delay = settings.upstream.attempt_delay
+        self.factory.accept_on(listeners.ports)
+
+    # ------------------------------------------------------------ the access log
+
+    def open_access_log(self) -> None:
+        """Open the access log that the settings in force name, or go on with it in their format.
+
+        Raises `CannotLog`. When it fails, the old log stays in use.
+        """
+        settings = self.plane.snapshot.settings.log
+        path = settings.access or self._default_access_log
+        old = self.plane.access_log
+        if path == self._access_log_path:
+            if isinstance(old, AccessLog):
+                old.format = access_format(settings.format)
+            return
+        file = access_log_file(
+            self.plane.snapshot.settings, self._default_access_log, self._standard_output, self._reactor
+        )
+        new = NoAccessLog() if file is None else AccessLog(access_format(settings.format), file)
+        self.plane.access_log = new
+        if self._access_log_path != STANDARD_OUTPUT:
+            old.close()
+        # Closing may have lost some too.
+        self._lost_before += old.lost_lines
+        self._access_log_path = path
+
+    # ------------------------------------------------------------ what it tells
+
+    def statistics(self, *, complete: bool) -> Statistics:
+        """Its numbers. ``complete`` ones take longer: what exchanges under way have moved so far, and descriptors."""
+        plane = self.plane
+        statistics = Statistics()
+        plane.tally.read_into(statistics)
+        factory = self.factory
+        statistics.connections_accepted = factory.accepted
+        statistics.connections_refused = factory.refused
+        statistics.log_lines_lost = self._lost_before + plane.access_log.lost_lines
+        statistics.connections = factory.connections
+        statistics.upstream_open = plane.pool.open_connections
+        statistics.upstream_idle = plane.pool.idle_connections
+        statistics.upstream_waiting = plane.pool.waiting_requests
+        statistics.lookups = self._resolver.lookups
+        statistics.lag = self._lag.worst
+        read_process_into(statistics, count_descriptors=complete)
+        if complete:
+            for connection in factory:
+                exchange = connection.exchange
+                if exchange is not None:
+                    statistics.tunnels += is_tunnel(exchange)
+                    for direction, moved in zip(DIRECTIONS, exchange.moved_so_far(), strict=True):
+                        statistics.bytes[direction] += moved
+        return statistics
+
+    def usage(self) -> Usage:
+        """What it has taken up of the limits that are shared."""
+        settings = self.plane.snapshot.settings
+        pool = self.plane.pool
+        return told(
+            self.factory.by_client,
+            settings.downstream.max_connections_per_client,
+            pool.open_by_key,
+            settings.upstream.max_connections_per_origin,
+            pool.open_connections,
+        )
+
+    def learn(self, elsewhere: Usage) -> None:
+        """The other workers have taken up ``elsewhere`` of the limits that are shared."""
+        self.factory.elsewhere = elsewhere.clients
+        pool = self.plane.pool
+        pool.elsewhere = elsewhere.origins
+        pool.all_elsewhere = elsewhere.upstream
+
+    def connections(self, limit: int, client: str, state: str) -> tuple[int, list[Connection]]:
+        """How many connections there are that match, and the oldest ``limit`` of them."""
+        now = self.plane.deadlines.seconds()
+        found = sorted(
+            (connection for connection in self.factory if not client or connection.client_address == client),
+            key=lambda connection: connection.number,
+        )
+        if not state:
+            return len(found), [listed(connection, self.number, now) for connection in found[:limit]]
+        told_of = [listed(connection, self.number, now) for connection in found]
+        matching = [connection for connection in told_of if connection.state == state]
+        return len(matching), matching[:limit]
+
+    def close_connection(self, number: int) -> bool:
+        """Close the connection of that number, whatever it carries; False when there is none."""
+        for connection in self.factory:
+            if connection.number == number:
+                connection.stop(STOPPED)
+                return True
+        return False
+
+    # ------------------------------------------------------------ beginning and end
+
+    def start(self) -> None:
+        """Begin to measure how late the reactor is."""
+        self._lag.start()
+
+    def drain(self, timeout: float) -> Deferred[None]:
+        """Let what is under way finish for ``timeout`` seconds, then cut it, and close everything. Fires at the end.
+
+        Its listeners are for whoever brought them to close.
+        """
+        drained = self.factory.drain()
+        if not drained.called:
+            self._log.info(
+                "draining {count} connections, for {timeout:g} s at most",
+                count=self.factory.connections,
+                timeout=timeout,
+            )
+            deadline = self._reactor.callLater(timeout, self._drained_too_long)
+            drained.addBoth(_cancel, deadline)
+        # The last connection tells that it is gone before its exchange has been recorded.
+        return drained.addBoth(lambda result: deferLater(self._reactor, 0, self._close, result))
+
+    def _drained_too_long(self) -> None:
+        self._log.warn("{count} connections did not end in time", count=self.factory.connections)
+        self.stop()
+
+    def stop(self) -> None:
+        """Cut what is under way."""
+        self.factory.stop(STOPPED)
+
+    def _close(self, result: object) -> None:
+        if isinstance(result, Failure):
+            self._log.failure("the proxy did not stop in good order", result)
+        self._lag.stop()
+        self.plane.pool.close_idle()
+        self.plane.pipes.close()
+        self._resolver.close()
+        self.plane.access_log.close()
+
+
+def _cancel(result: object, call: Any) -> object:
+    if call.active():
+        call.cancel()
+    return result
+
+
+def access_log_file(
+    settings: Settings, default: str | Path, standard_output: LogFile | None, reactor: Any
+) -> LogFile | None:
+    """The file of the access log that ``settings`` ask for, open; None for no log. Raises `CannotLog`."""
+    path = settings.log.access or str(default)
+    if path == NO_LOG:
+        return None
+    file = standard_output if path == STANDARD_OUTPUT else LogFile(path, reactor)
+    if file is None:
+        raise CannotLog('a daemon has no standard output: let log.access name a file, or "off"')
+    try:
+        file.open()
+    except OSError as error:
+        raise CannotLog(f"the access log {path} cannot be opened: {error.strerror}") from error
+    return file

@@ -1,0 +1,74 @@
+"""The one worker that lives in the daemon's own process."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from twisted.internet.defer import Deferred, succeed
+
+from twistedproxy.control.link import Listing, Orders
+from twistedproxy.control.types import Worker as WorkerStatus
+from twistedproxy.listeners import Listeners
+from twistedproxy.record.statistics import Statistics, grown
+from twistedproxy.worker import CannotLog, Worker
+
+
+class LocalWorker:
+    """A fleet of one: every call goes straight to the worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.departed = Statistics()
+        self._draining = False
+
+    def __repr__(self) -> str:
+        return f"<LocalWorker {self.worker!r}>"
+
+    def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
+        self.worker.start()
+        return self.use(orders, listeners).addCallback(lambda _: None)
+
+    def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
+        self.worker.use(orders.settings, orders.generation, listeners)
+        try:
+            self.worker.open_access_log()
+        except CannotLog as error:
+            return succeed([f"{error}: the old one stays in use"])
+        return succeed([])
+
+    def numbers(self) -> Deferred[list[WorkerStatus]]:
+        worker = self.worker
+        status = WorkerStatus(
+            number=worker.number,
+            pid=os.getpid(),
+            state="draining" if self._draining else "ready",
+            uptime=time.monotonic() - worker.started,
+            restarts=0,
+            last_end="",
+            answered=0.0,
+            statistics=worker.statistics(complete=True),
+        )
+        return succeed([status])
+
+    def connections(self, limit: int, client: str, state: str) -> Deferred[Listing]:
+        return succeed(Listing(*self.worker.connections(limit, client, state)))
+
+    def close_connection(self, worker: int, number: int) -> Deferred[bool]:
+        return succeed(worker == self.worker.number and self.worker.close_connection(number))
+
+    def reopen_logs(self) -> None:
+        self.worker.plane.access_log.reopen()
+
+    def set_level(self, level: str) -> None:
+        """The daemon's log is the worker's."""
+
+    def drain(self, timeout: float) -> Deferred[None]:
+        self._draining = True
+        return self.worker.drain(timeout).addCallback(self._over)
+
+    def _over(self, _: None) -> None:
+        self.departed = grown(self.worker.statistics(complete=False))
+
+    def stop(self) -> None:
+        self.worker.stop()

@@ -1,0 +1,203 @@
+"""Several workers, each a process: started, told what to go by, watched, replaced and ended.
+
+Theory of operation. The parent opens the listeners and accepts nothing; the workers inherit the sockets and take the
+connections in their turn, so a connection in the queue is lost with nobody. Once a second each worker is asked for its
+numbers and told what the others have taken up of the limits that they share. One that owes an answer for longer than
+`service.lag_limit` does not move traffic either, and is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import Logger
+from twisted.protocols.amp import Command
+from twisted.python.failure import Failure
+
+from twistedproxy.control.link import (
+    CannotUse,
+    CloseConnection,
+    ListConnections,
+    Listing,
+    Orders,
+    ReopenLogs,
+    Report,
+    SetLevel,
+    Startup,
+    Stop,
+)
+from twistedproxy.control.types import Worker
+from twistedproxy.listeners import Listeners
+from twistedproxy.record.statistics import Statistics, added_up, grown
+from twistedproxy.usage import Usage, together
+from twistedproxy.workers.slot import Slot
+
+PULSE: Final = 1.0
+"""Seconds between two questions to each worker."""
+
+PATIENCE: Final = 1.0
+"""Seconds that an answer is waited for when somebody wants to see the numbers."""
+
+
+class Supervisor:
+    """A fleet of processes. ``startup`` is what they are told first, each with its own number."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, startup: Startup, environment: Mapping[str, str]) -> None:
+        self._reactor = reactor
+        self._startup = startup
+        self._environment = environment
+        self._slots: list[Slot] = []
+        self._leaving: set[Slot] = set()
+        self.departed = Statistics()
+        self._orders: Orders
+        self._listeners: Listeners
+        self._ready: Deferred[None] | None = None
+        self._pulse: Any = None
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._slots!r}>"
+
+    # ------------------------------------------------------------ orders
+
+    def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
+        self._orders, self._listeners = orders, listeners
+        ready: Deferred[None] = Deferred()
+        self._ready = ready
+        self._staff()
+        self._pulse = self._reactor.callLater(PULSE, self._pulse_all)
+        return ready
+
+    def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
+        self._orders, self._listeners = orders, listeners
+        listeners.rest()
+        asked = [slot.obey().addErrback(_complaint) for slot in self._slots if slot.state == "ready"]
+        told: Deferred[list[str]] = gatherResults(asked)
+        self._staff()
+        return told.addCallback(lambda complaints: sorted({one for one in complaints if one}))
+
+    def _staff(self) -> None:
+        """Have as many slots as the orders say."""
+        wanted = self._orders.workers
+        while len(self._slots) < wanted:
+            number = len(self._slots)
+            slot = Slot(
+                self._reactor,
+                _numbered(self._startup, number),
+                self._environment,
+                sockets=lambda: self._listeners.sockets(),
+                orders=lambda: self._orders,
+                became_ready=self._slot_ready,
+                died=self._slot_died,
+            )
+            self._slots.append(slot)
+            slot.start()
+        while len(self._slots) > wanted:
+            slot = self._slots.pop()
+            self._leaving.add(slot)
+            timeout = self._orders.settings.service.drain_timeout
+            slot.drain(timeout).addCallback(lambda _, left: self._leaving.discard(left), slot)
+
+    def _slot_ready(self) -> None:
+        if self._ready is not None and all(slot.state == "ready" for slot in self._slots):
+            ready, self._ready = self._ready, None
+            ready.callback(None)
+
+    def _slot_died(self, report: Report | None) -> None:
+        if report is not None:
+            self.departed = added_up([self.departed, grown(report.statistics)])
+
+    # ------------------------------------------------------------ watching
+
+    def _pulse_all(self) -> None:
+        self._pulse = self._reactor.callLater(PULSE, self._pulse_all)
+        limit = self._orders.settings.service.lag_limit
+        for slot in [*self._slots, *self._leaving]:
+            if slot.silent > limit:
+                slot.kill(f"its reactor did not answer for {slot.silent:.1f} s")
+            elif not slot.silent:
+                slot.pulse(self._elsewhere(slot), False)
+
+    def _elsewhere(self, slot: Slot) -> Usage:
+        """What all but ``slot`` have taken up."""
+        others = [*self._slots, *self._leaving]
+        return together(other.report.usage for other in others if other is not slot and other.report is not None)
+
+    def numbers(self) -> Deferred[list[Worker]]:
+        slots = [*self._slots, *sorted(self._leaving, key=lambda slot: slot.number)]
+        asked = [slot.pulse(self._elsewhere(slot), True) for slot in slots]
+        answered = DeferredList([one for one in asked if one is not None])
+        told: Deferred[None] = Deferred()
+        late = self._reactor.callLater(PATIENCE, told.callback, None)
+
+        def all_answered(_: object) -> None:
+            if late.active():
+                late.cancel()
+                told.callback(None)
+
+        answered.addCallback(all_answered)
+        return told.addCallback(lambda _: [slot.status() for slot in slots])
+
+    # ------------------------------------------------------------ connections
+
+    def connections(self, limit: int, client: str, state: str) -> Deferred[Listing]:
+        asked = self._ask_all(ListConnections, limit=limit, client=client, state=state)
+        listings = gatherResults([one.addCallback(_listing) for one in asked])
+        return listings.addCallback(Listing.joined, limit)
+
+    def close_connection(self, worker: int, number: int) -> Deferred[bool]:
+        for slot in [*self._slots, *self._leaving]:
+            if slot.number == worker:
+                asked = slot.ask(CloseConnection, number=number)
+                if asked is not None:
+                    return asked.addCallbacks(lambda answer: bool(answer["closed"]), lambda _: False)
+        return succeed(False)
+
+    def reopen_logs(self) -> None:
+        self._ask_all(ReopenLogs)
+
+    def set_level(self, level: str) -> None:
+        self._ask_all(SetLevel, level=level)
+
+    def _ask_all(self, command: type[Command], **arguments: Any) -> list[Deferred[dict[str, Any]]]:
+        """Send a command to every worker that is there. One that goes meanwhile has answered nothing."""
+        asked = [slot.ask(command, **arguments) for slot in [*self._slots, *self._leaving]]
+        return [one.addErrback(_nothing) for one in asked if one is not None]
+
+    # ------------------------------------------------------------ the end
+
+    def drain(self, timeout: float) -> Deferred[None]:
+        self._ready = None
+        slots = [*self._slots, *self._leaving]
+        return DeferredList([slot.drain(timeout) for slot in slots]).addCallback(self._over)
+
+    def _over(self, _: object) -> None:
+        if self._pulse is not None and self._pulse.active():
+            self._pulse.cancel()
+
+    def stop(self) -> None:
+        self._ask_all(Stop)
+
+
+def _numbered(startup: Startup, number: int) -> Startup:
+    return msgspec.structs.replace(startup, number=number)
+
+
+def _complaint(failure: Failure) -> str:
+    failure.trap(CannotUse, ConnectionDone, ConnectionLost)
+    return str(failure.value) if failure.check(CannotUse) else ""
+
+
+def _nothing(failure: Failure) -> dict[str, Any]:
+    failure.trap(CannotUse, ConnectionDone, ConnectionLost)
+    return {}
+
+
+def _listing(answer: dict[str, Any]) -> Listing:
+    return answer.get("listing") or Listing(0, [])

@@ -1,0 +1,186 @@
+"""All the workers that the daemon has: the fleet that serves, and those that it has replaced and that drain still."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
+from twistedproxy.control.types import Worker as WorkerStatus
+from twistedproxy.listeners import Listeners
+from twistedproxy.record.log_file import LogFile
+from twistedproxy.record.statistics import Statistics, added_up
+from twistedproxy.worker import Worker, access_log_file
+from twistedproxy.workers.entrance import Entrance
+from twistedproxy.workers.fleet import Fleet
+from twistedproxy.workers.local import LocalWorker
+from twistedproxy.workers.supervisor import Supervisor
+
+STARTING: Final = 60.0
+"""Seconds that the workers of other orders may take until they serve."""
+
+
+class Workforce:
+    """One fleet after the other, at the same listeners.
+
+    ``startup`` is what a worker of its own process is told first; ``environment`` are its variables. ``descriptors``
+    and ``standard_output`` are this process's, for a worker in it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        startup: Startup,
+        environment: Mapping[str, str],
+        *,
+        descriptors: int,
+        standard_output: LogFile | None,
+    ) -> None:
+        self.entrance = Entrance()
+        self._reactor = reactor
+        self._startup = startup
+        self._environment = environment
+        self._descriptors = descriptors
+        self._standard_output = standard_output
+        self._fleet: Fleet | None = None
+        self._leaving: set[Fleet] = set()
+        self._departed = Statistics()
+
+    def __repr__(self) -> str:
+        leaving = f" leaving={len(self._leaving)}" if self._leaving else ""
+        return f"<Workforce {self._fleet!r}{leaving}>"
+
+    @property
+    def fleets(self) -> list[Fleet]:
+        """The one that serves, and those that drain."""
+        return [fleet for fleet in (self._fleet, *self._leaving) if fleet is not None]
+
+    @property
+    def local(self) -> Worker | None:
+        """The worker in this process."""
+        return self._fleet.worker if isinstance(self._fleet, LocalWorker) else None
+
+    def _new_fleet(self, orders: Orders) -> Fleet:
+        if orders.workers > 1:
+            return Supervisor(self._reactor, self._startup, self._environment)
+        worker = Worker(
+            self._reactor,
+            orders.settings,
+            number=0,
+            workers=1,
+            pseudonym=self._startup.pseudonym,
+            descriptors=self._descriptors,
+            standard_output=self._standard_output,
+            access_log_path=self._startup.access_log_path,
+        )
+        return LocalWorker(worker)
+
+    # ------------------------------------------------------------ orders
+
+    def prepare(self, orders: Orders, listeners: Listeners) -> None:
+        """Have the workers that ``orders`` ask for, at ``listeners``, which are open. Raises `CannotLog`."""
+        fleet = self._fleet = self._new_fleet(orders)
+        if isinstance(fleet, LocalWorker):
+            self.entrance.server = fleet.worker.factory
+            fleet.worker.use(orders.settings, orders.generation, listeners)
+            fleet.worker.open_access_log()
+            return
+        listeners.rest()
+        # They open it in time; whoever starts the daemon should hear now when that is not possible.
+        log = access_log_file(orders.settings, self._startup.access_log_path, self._standard_output, self._reactor)
+        if log is not None:
+            log.close()
+
+    def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
+        """Begin to serve. Fires when all take connections."""
+        assert self._fleet is not None, "prepare comes first"
+        return self._fleet.start(orders, listeners)
+
+    def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
+        """Go by other orders. Fires with what could not be done as wished; fails with `CannotUse`."""
+        fleet = self._fleet
+        if fleet is not None and (orders.workers > 1) == isinstance(fleet, Supervisor):
+            return fleet.use(orders, listeners)
+        return self._replace(orders, listeners)
+
+    def _replace(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
+        """From one worker to several, or back: the new ones serve before the old ones drain."""
+        fleet = self._new_fleet(orders)
+        started = fleet.start(orders, listeners)
+        started.addTimeout(STARTING, self._reactor)
+
+        def serves(_: object) -> list[str]:
+            old, self._fleet = self._fleet, fleet
+            if isinstance(fleet, LocalWorker):
+                self.entrance.server = fleet.worker.factory
+            if old is not None:
+                self._leave(old, orders.settings.service.drain_timeout)
+            if isinstance(fleet, Supervisor):
+                listeners.rest()
+            return []
+
+        def too_late(failure: Failure) -> list[str]:
+            failure.trap(TimeoutError)
+            self._leave(fleet, 0)
+            raise CannotUse(f"the new workers did not serve within {STARTING:g} s")
+
+        return started.addCallbacks(serves, too_late)
+
+    def _leave(self, fleet: Fleet, timeout: float) -> None:
+        self._leaving.add(fleet)
+        drained = fleet.drain(timeout)
+        drained.addErrback(lambda failure: self._log.failure("the old workers did not end in good order", failure))
+        drained.addCallback(self._left, fleet)
+
+    def _left(self, _: object, fleet: Fleet) -> None:
+        self._leaving.discard(fleet)
+        self._departed = added_up([self._departed, fleet.departed])
+
+    # ------------------------------------------------------------ what is asked of all
+
+    def numbers(self) -> Deferred[tuple[list[WorkerStatus], Statistics]]:
+        """How each of the workers goes, and what all of them, those of the past included, come to together."""
+
+        def told(of_fleets: list[list[WorkerStatus]]) -> tuple[list[WorkerStatus], Statistics]:
+            workers = [worker for fleet in of_fleets for worker in fleet]
+            past = [self._departed, *(fleet.departed for fleet in self.fleets)]
+            return workers, added_up([*(worker.statistics for worker in workers), *past])
+
+        return gatherResults([fleet.numbers() for fleet in self.fleets]).addCallback(told)
+
+    def connections(self, limit: int, client: str, state: str) -> Deferred[Listing]:
+        """The oldest connections; the arguments are those of `twistedproxy.worker.Worker.connections`."""
+        asked = [fleet.connections(limit, client, state) for fleet in self.fleets]
+        return gatherResults(asked).addCallback(Listing.joined, limit)
+
+    def close_connection(self, worker: int, number: int) -> Deferred[bool]:
+        """Close one; False when there is none."""
+        return gatherResults([fleet.close_connection(worker, number) for fleet in self.fleets]).addCallback(any)
+
+    def reopen_logs(self) -> None:
+        """Go on in new access logs."""
+        for fleet in self.fleets:
+            fleet.reopen_logs()
+
+    def set_level(self, level: str) -> None:
+        """Write the workers' operational logs from ``level`` on."""
+        for fleet in self.fleets:
+            fleet.set_level(level)
+
+    # ------------------------------------------------------------ the end
+
+    def drain(self, timeout: float) -> Deferred[list[tuple[bool, object]]]:
+        """Take no new connections, and end what is under way within ``timeout`` seconds. Fires when all is over."""
+        drained: list[Deferred[Any]] = [fleet.drain(timeout) for fleet in self.fleets]
+        return DeferredList(drained, consumeErrors=True)
+
+    def stop(self) -> None:
+        """Cut what is under way."""
+        for fleet in self.fleets:
+            fleet.stop()
