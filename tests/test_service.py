@@ -298,6 +298,16 @@ def test_level_of_the_operational_log(running_reactor: Any, fixture: Fixture) ->
     IServiceCollection(application).removeService(made)
 
 
+def test_level_until_the_next_reload(running_reactor: Any, fixture: Fixture, said: list[str]) -> None:
+    log = fixture.operational_log = OperationalLog(lambda entry: None, "info", running_reactor)
+    made = fixture.make()
+    made.set_level("error")
+    assert (log.level, made.level) == ("error", "error")
+    assert said == ["info the operational log is written from the level error on"]
+    assert not fixture.reload(made)
+    assert (log.level, made.level) == ("info", "info")
+
+
 def test_rotation(fixture: Fixture, said: list[str]) -> None:
     made = fixture.make()
     fixture.log.rename(fixture.directory / "access.log.1")

@@ -183,7 +183,7 @@ class ProxyService(Service):
         """Write the operational log from ``level`` on, until the next reload."""
         self._set_level(level)
         self.workforce.set_level(level)
-        self._log.info("the operational log is written from the level {level} on", level=level)
+        self._log.info("the operational log is written from the level {name} on", name=level)
 
     def _set_level(self, level: Level) -> None:
         self.level = level
