@@ -34,3 +34,8 @@ def test_lines_of_a_refusal() -> None:
     assert refused.lines == ["Conflict: it is", "  draining", "  first", "  second"]
     assert repr(Refused("Conflict", 409, "no")) == "<Refused 409 Conflict: no>"
     assert NotReached("nobody").lines == ["nobody"]
+
+
+def test_a_detail_that_is_the_first_problem_is_said_once() -> None:
+    assert Refused("Conflict", 409, "draining", ["draining"]).lines == ["Conflict: draining"]
+    assert Refused("Conflict", 409, "a: 1", ["a: 1", "b: 2"]).lines == ["Conflict: a: 1", "  b: 2"]

@@ -72,6 +72,8 @@ class Refused(ControlError):
 
     @property
     def lines(self) -> Sequence[str]:
-        """The title and the detail, which may have lines of its own, and each problem."""
+        """The title and the detail, which may have lines of its own, and each problem that it does not tell already."""
         first, *more = str(self).splitlines() or [""]
-        return [first, *(f"  {line}" for line in (*more, *self.problems))]
+        # The detail of a conflict is the first of its problems.
+        problems = self.problems[1:] if self.problems[:1] == [self.detail] else self.problems
+        return [first, *(f"  {line}" for line in (*more, *problems))]
