@@ -191,6 +191,7 @@ def test_backlog(description: str, backlog: int) -> None:
     [
         ("ssl:0:privateKey=nowhere.pem:certKey=nowhere.pem", "No such file or directory"),
         ("nosuchkind:8080", "nosuchkind"),
+        ("ssl:0:$CREDENTIALS_DIRECTORY/key.pem", "expected the variable CREDENTIALS_DIRECTORY to be set"),
     ],
 )
 def test_endpoint_that_cannot_be_made(listeners: Listeners, description: str, why: str) -> None:

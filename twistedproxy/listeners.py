@@ -120,7 +120,7 @@ class Listeners:
             text = expand_credentials(text, self._environment)
             serverFromString(reactor, text).listen(factory).addBoth(result.append)
         except Unfit as unfit:
-            raise CannotListen(f"cannot listen on {description}: {unfit.expected}") from unfit
+            raise CannotListen(f"cannot listen on {description}: expected {unfit.expected}") from unfit
         except Exception as fault:
             raise CannotListen(f"cannot listen on {description}: {fault}") from fault
         if not result:
