@@ -20,7 +20,7 @@ K = TypeVar("K")
 
 
 class Usage(msgspec.Struct):
-    """How many connections are open: for each client, for each origin, and to origins in all."""
+    """How many connections each client has open, and how many to each origin and in all are in use."""
 
     clients: dict[str, int] = {}
     origins: dict[Origin, int] = {}

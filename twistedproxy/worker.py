@@ -213,17 +213,15 @@ class Worker:
         return told(
             self.factory.by_client,
             settings.downstream.max_connections_per_client,
-            pool.open_by_key,
+            pool.in_use_by_key,
             settings.upstream.max_connections_per_origin,
-            pool.open_connections,
+            pool.in_use,
         )
 
     def learn(self, elsewhere: Usage) -> None:
         """The other workers have taken up ``elsewhere`` of the limits that are shared."""
         self.factory.elsewhere = elsewhere.clients
-        pool = self.plane.pool
-        pool.elsewhere = elsewhere.origins
-        pool.all_elsewhere = elsewhere.upstream
+        self.plane.pool.learn(elsewhere.origins, elsewhere.upstream)
 
     def connections(self, limit: int, client: str, state: str) -> tuple[int, list[Connection]]:
         """How many connections there are that match, and the oldest ``limit`` of them."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from twistedproxy.control.types import Connection, Connections, Setting, SettingsInForce, Status, Worker
-from twistedproxy.record.statistics import Histogram, Requests, Statistics
+from twistedproxy.record.statistics import BOUNDS, Histogram, Requests, Statistics
 
 
 def histogram(*durations: float) -> Histogram:
     """What was counted of ``durations``."""
-    counted = Histogram()
+    counts = [0] * (len(BOUNDS) + 1)
     for seconds in durations:
-        counted.add(seconds)
-    return counted
+        counts[bisect_left(BOUNDS, seconds)] += 1
+    return Histogram(counts, sum(durations))
 
 
 STATISTICS = Statistics(

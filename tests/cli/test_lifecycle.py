@@ -81,7 +81,7 @@ def test_drain_and_wait_for_the_process(run: Callable[..., Any], tmp_path: Path)
         ended = run("--socket", str(path), "drain", "--wait")
         # It is a zombie by now, or on the way to be one.
         assert os.waitid(os.P_PID, daemon.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    assert (ended.code, ended.out) == (0, "draining\n")
+    assert (ended.code, ended.out) == (0, "it has ended\n")
     assert daemon.returncode == 0
 
 

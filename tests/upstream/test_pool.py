@@ -136,3 +136,48 @@ def test_a_fault_in_dialing_is_an_answer(count: int, logged_errors: object) -> N
     assert all(client.take().startswith(b"HTTP/1.1 500 ") for client in clients)
     assert wire.pool.open_connections == 0
     assert len(logged_errors.flush(ZeroDivisionError)) == count  # type: ignore[attr-defined]  # the fixture's own type
+
+
+KEY = ("http", "origin.test", 80)
+
+
+def test_other_workers_take_up_room() -> None:
+    wire = Wire(("upstream.max_connections_per_origin", "2"), ("upstream.max_connections", "4"))
+    wire.pool.learn({KEY: 1}, 1)
+    ask(wire)
+    ask(wire)
+    assert len(wire.origins) == 1
+    # Of others there is room for three in all, one of which is taken.
+    for host in (b"a.test", b"b.test", b"c.test"):
+        ask(wire, host)
+    assert len(wire.origins) == 3
+    assert wire.pool.waiting_requests == 2
+
+
+@pytest.mark.parametrize("elsewhere", [({}, 0), ({KEY: 1}, 1)])
+def test_who_waits_hears_of_room_elsewhere(elsewhere: tuple[dict[tuple[str, str, int], int], int]) -> None:
+    wire = Wire(("upstream.max_connections_per_origin", "2"), ("upstream.wait_timeout", "10s"))
+    wire.pool.learn({KEY: 2}, 2)
+    client = ask(wire)
+    assert wire.origins == []
+    wire.pass_time(1)
+    wire.pool.learn(*elsewhere)
+    wire.origins[0].receive(OK)
+    assert client.take().endswith(b"hi")
+
+
+@pytest.mark.parametrize("cap", ["upstream.max_connections_per_origin", "upstream.max_connections"])
+def test_what_is_idle_makes_room_for_others(cap: str) -> None:
+    wire = Wire((cap, "2"))
+    for _ in range(2):
+        ask(wire)
+    for origin in wire.origins:
+        origin.receive(OK)
+    assert (wire.pool.open_connections, wire.pool.in_use, wire.pool.idle_connections) == (2, 0, 2)
+    assert wire.pool.in_use_by_key == {KEY: 0}
+    wire.pool.learn({KEY: 1}, 1)
+    assert (wire.pool.open_connections, wire.pool.idle_connections) == (1, 1)
+    # The one that was used last is kept, and is of use although the others have all that is left.
+    wire.pool.learn({KEY: 1}, 1)
+    ask(wire)
+    assert [bool(origin.take().count(b"GET") - 1) for origin in wire.origins] == [False, True]

@@ -58,7 +58,7 @@ def drain(invocation: Invocation, timeout: float | None, wait: bool) -> None:
             departure.await_it()
         finally:
             departure.close()
-    invocation.show(answer, lambda: [answer.detail])
+    invocation.show(answer, lambda: ["it has ended" if wait else answer.detail])
 
 
 class Departure:

@@ -118,11 +118,19 @@ def candidate_of(file: str | None, persist: bool = False) -> Candidate:
 def settings_parts(answer: SettingsInForce) -> list[Part]:
     """The settings, for a person."""
     # Imported here: it comes with all of the settings.
+    from twistedproxy.settings.keys import keys
     from twistedproxy.settings.spelling import toml_value
 
     if not answer.settings:
         return ["all settings have their defaults"]
-    rows = [(one.key, toml_value(one.value), one.source) for one in answer.settings]
+    known = keys()
+
+    def spelled(one: Setting) -> str:
+        # A newer daemon may have keys that are not known here.
+        value = tuple(one.value) if isinstance(one.value, list) else one.value
+        return known[one.key].kind.spell(value) if one.key in known else toml_value(one.value)
+
+    rows = [(one.key, spelled(one), one.source) for one in answer.settings]
     return [Table("", ("key", "value", "from"), rows)]
 
 

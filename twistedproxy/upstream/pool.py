@@ -92,10 +92,9 @@ class Pool:
         self._max_idle = max_idle
         self._settings = snapshot.settings.upstream
         self._generation = snapshot.generation
-        self.elsewhere: Mapping[Key, int] = {}
-        """How many connections other workers had open for each key a moment ago; those with few are left out."""
-        self.all_elsewhere = 0
-        """How many they had open in all."""
+        # What other workers were using a moment ago: for each key, but for those with few, and in all.
+        self._elsewhere: Mapping[Key, int] = {}
+        self._all_elsewhere = 0
         self.workers = 1
         """How many workers share what may be idle."""
         self._idle: dict[Key, list[UpstreamConnection]] = {}
@@ -117,9 +116,14 @@ class Pool:
         return self._total
 
     @property
-    def open_by_key(self) -> Mapping[Key, int]:
-        """How many are open or being made for each key."""
-        return self._open
+    def in_use(self) -> int:
+        """Connections that carry something, or are being made."""
+        return self._total - len(self._idle_by_age)
+
+    @property
+    def in_use_by_key(self) -> Mapping[Key, int]:
+        """The same for each key."""
+        return {key: count - len(self._idle.get(key, ())) for key, count in self._open.items()}
 
     @property
     def idle_connections(self) -> int:
@@ -130,6 +134,22 @@ class Pool:
     def waiting_requests(self) -> int:
         """Exchanges that wait for their turn."""
         return sum(map(len, self._waiting.values()))
+
+    def learn(self, elsewhere: Mapping[Key, int], all_elsewhere: int) -> None:
+        """Other workers use so many connections for each key, and in all, of what is allowed to all of us together.
+
+        What is idle here makes room for them, and who waits here may find that they have made some.
+        """
+        self._elsewhere = elsewhere
+        self._all_elsewhere = all_elsewhere
+        most = self._settings.max_connections_per_origin
+        for key, count in elsewhere.items():
+            while key in self._idle and self._open[key] + count > most:
+                self._idle[key][0].abandon()
+        while self._idle_by_age and self._total + all_elsewhere > self._settings.max_connections:
+            next(iter(self._idle_by_age)).abandon()
+        if self._waiting:
+            self._serve_waiting()
 
     def use(self, snapshot: Snapshot) -> None:
         """Go by another snapshot. What is idle was made under the old one, and is closed."""
@@ -173,11 +193,11 @@ class Pool:
 
     def _has_room(self, key: Key) -> bool:
         open_for_key = self._open.get(key, 0)
-        if self.elsewhere:
-            open_for_key += self.elsewhere.get(key, 0)
+        if self._elsewhere:
+            open_for_key += self._elsewhere.get(key, 0)
         if open_for_key >= self._settings.max_connections_per_origin:
             return False
-        if self._total + self.all_elsewhere >= self._settings.max_connections:
+        if self._total + self._all_elsewhere >= self._settings.max_connections:
             if not self._idle_by_age:
                 return False
             # Somebody's idle connection makes room for a busy one.
