@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 
 from twistedproxy.listeners import BACKLOG, CannotListen, Listeners, address_text
+from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 FACTORY = Factory.forProtocol(Protocol)
@@ -163,6 +164,323 @@ async def test_listener_that_cannot_be_closed_is_told_of(listeners: Listeners, l
     await listeners.close()
     assert len(logged_errors.flush(ZeroDivisionError)) == 1
     await stop()
+
+
+# ---------------------------------------------------------------- there and back again
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_goes_can_be_had_back(listeners: Listeners) -> None:
+    """A reload that fails for another reason goes back to where it came from."""
+    old, new = f"tcp:{free_port()}:interface=127.0.0.1", LOOPBACK
+    listeners.open([old], FACTORY)
+    port = listeners.ports[0]
+    listeners.open([new], FACTORY)
+    unwanted: Any = listeners.ports[0]
+    listeners.open([old], FACTORY)
+    assert listeners.ports == [port]
+    listeners.close_gone()
+    await unwanted.deferred
+    assert accepts(ports(listeners)[0])
+
+
+def test_what_goes_makes_room_too(listeners: Listeners) -> None:
+    port = free_port()
+    listeners.open([f"tcp:{port}:interface=127.0.0.1"], FACTORY)
+    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([f"tcp:{port}"], FACTORY)
+    assert repr(listeners) == f"<Listeners 0.0.0.0:{port}>"
+    assert accepts(port)
+    assert list(listeners._gone) == [LOOPBACK]
+
+
+def test_displaced_listeners_come_back_one_by_one(
+    listeners: Listeners, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be had again keeps no other from coming back, nor does it hide what went wrong first."""
+    first, second = free_port(), free_port()
+    old = [f"tcp:{first}:interface=127.0.0.1", f"tcp:{second}:interface=127.0.0.1"]
+    listeners.open(old, FACTORY)
+    listen = listeners._listen_at
+
+    def lose(description: str, *rest: Any) -> Any:
+        if description == old[0]:
+            raise CannotListen(f"cannot listen on {description}: Address already in use")
+        return listen(description, *rest)
+
+    monkeypatch.setattr(listeners, "_listen_at", lose)
+    with pytest.raises(CannotListen, match="^cannot listen on nosuchkind:1"):
+        listeners.open([f"tcp:{first}", f"tcp:{second}", "nosuchkind:1"], FACTORY)
+    assert ports(listeners) == [second]
+    assert accepts(second)
+    assert logged_errors.flush_messages() == [
+        f"a listener that had made room is lost: cannot listen on {old[0]}: Address already in use"
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_close_closes_what_goes_as_well(listeners: Listeners) -> None:
+    listeners.open([LOOPBACK], FACTORY)
+    port = ports(listeners)[0]
+    listeners.open(["tcp:0:interface=127.0.0.2"], FACTORY)
+    await listeners.close()
+    assert not accepts(port)
+
+
+# ---------------------------------------------------------------- sockets that are handed in
+
+
+class Given:
+    """A listening socket that somebody else has, and this process gets a duplicate of."""
+
+    def __init__(self, place: str = "", backlog: int = 128) -> None:
+        self.socket = socket.socket(socket.AF_UNIX if place else socket.AF_INET)
+        self.socket.bind(place or ("127.0.0.1", 0))
+        self.socket.listen(backlog)
+        self.socket.setblocking(False)
+
+    @property
+    def port(self) -> int:
+        return int(self.socket.getsockname()[1])
+
+    @property
+    def inode(self) -> int:
+        return os.fstat(self.socket.fileno()).st_ino
+
+    def inherited(self, **of: Any) -> InheritedSocket:
+        return InheritedSocket.of(os.dup(self.socket.fileno()), **of)
+
+    def still_listens(self) -> bool:
+        with socket.socket(self.socket.family) as client:
+            client.connect(self.socket.getsockname())
+            self.socket.accept()[0].close()
+        return True
+
+
+@pytest.fixture
+def given(request: pytest.FixtureRequest) -> Iterator[Callable[..., Given]]:
+    """Makes sockets for handing in."""
+    made: list[Given] = []
+
+    def give(place: str = "", backlog: int = 128) -> Given:
+        made.append(Given(place, backlog))
+        return made[-1]
+
+    yield give
+    for one in made:
+        one.socket.close()
+
+
+Give = Callable[..., Given]
+
+
+@pytest.fixture
+def inheriting(running_reactor: Any) -> Iterator[Callable[..., Listeners]]:
+    """Makes listeners that sockets are handed in to."""
+    made: list[Listeners] = []
+
+    def make(*sockets: InheritedSocket) -> Listeners:
+        made.append(Listeners(running_reactor, InheritedSockets(sockets)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        pytest_twisted.blockon(one.close())
+        for unused in one.inherited.unused():
+            os.close(unused.descriptor)
+
+
+Make = Callable[..., Listeners]
+
+
+def inodes(listeners: Listeners) -> list[int]:
+    return [os.fstat(descriptor).st_ino for descriptor in listeners.sockets().values()]
+
+
+@pytest.mark.parametrize("front", ["", "haproxy:"])
+@pytest_twisted.ensureDeferred
+async def test_socket_of_an_address_is_used(given: Give, inheriting: Make, front: str) -> None:
+    there = given()
+    handed_in = there.inherited()
+    description = f"{front}tcp:{there.port}:interface=127.0.0.1"
+    listeners = inheriting(handed_in)
+    listeners.open([description], FACTORY)
+    assert (ports(listeners), inodes(listeners)) == ([there.port], [there.inode])
+    # The port has a duplicate, and what was handed in is closed.
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handed_in.descriptor)
+    await listeners.close()
+    assert there.still_listens()
+
+
+@pytest.mark.parametrize("front", ["", "haproxy:"])
+def test_socket_of_systemd(given: Give, inheriting: Make, front: str) -> None:
+    there = given()
+    listeners = inheriting(there.inherited(name="proxy", index=0))
+    listeners.open([f"{front}systemd:domain=INET:name=proxy"], FACTORY)
+    assert (ports(listeners), inodes(listeners)) == ([there.port], [there.inode])
+    assert listeners.inherited.unused() == []
+
+
+@pytest.mark.parametrize(
+    ("description", "why"),
+    [
+        ("systemd:domain=INET:name=other", "systemd has passed on no such socket"),
+        ("systemd:domain=INET6:name=proxy", "systemd's socket 127.0.0.1:{port} is one of the domain INET, not INET6"),
+    ],
+)
+def test_socket_that_systemd_has_not(given: Give, inheriting: Make, description: str, why: str) -> None:
+    there = given()
+    listeners = inheriting(there.inherited(name="proxy", index=0))
+    with pytest.raises(CannotListen) as raised:
+        listeners.open([LOOPBACK, description], FACTORY)
+    assert str(raised.value) == f"cannot listen on {description}: {why.format(port=there.port)}"
+    assert listeners.addresses() == []
+
+
+def test_socket_is_not_lost_with_an_endpoint_that_cannot_be_made(given: Give, inheriting: Make) -> None:
+    """Its certificate is wrong, and right with the next reload: only then somebody accepts."""
+    there = given()
+    listeners = inheriting(there.inherited())
+    with pytest.raises(CannotListen, match="No such file"):
+        listeners.open([f"ssl:{there.port}:interface=127.0.0.1:privateKey=none.pem:certKey=none.pem"], FACTORY)
+    listeners.open([f"tcp:{there.port}:interface=127.0.0.1"], FACTORY)
+    assert inodes(listeners) == [there.inode]
+
+
+def test_socket_of_systemd_comes_back_after_an_attempt(given: Give, inheriting: Make) -> None:
+    there = given()
+    listeners = inheriting(there.inherited(name="proxy", index=0))
+    wanted = "systemd:domain=INET:name=proxy"
+    with pytest.raises(CannotListen):
+        listeners.open([wanted, "nosuchkind:1"], FACTORY)
+    listeners.open([wanted], FACTORY)
+    assert inodes(listeners) == [there.inode]
+
+
+@pytest_twisted.ensureDeferred
+async def test_socket_of_systemd_can_be_left_out_for_a_time(given: Give, inheriting: Make) -> None:
+    there = given()
+    listeners = inheriting(there.inherited(name="proxy", index=0))
+    wanted = "systemd:domain=INET:name=proxy"
+    listeners.open([wanted], FACTORY)
+    listeners.open([LOOPBACK], FACTORY)
+    gone: Any = listeners._gone[wanted]
+    listeners.close_gone()
+    await gone.deferred
+    listeners.open([wanted], FACTORY)
+    assert inodes(listeners) == [there.inode]
+
+
+def test_another_socket_for_the_same_description(given: Give, inheriting: Make) -> None:
+    """A parent whose listener had to make room for a moment has another socket; its workers go on with that."""
+    first, second = given(), given()
+    listeners = inheriting(first.inherited(description=LOOPBACK))
+    listeners.open([LOOPBACK], FACTORY)
+    assert inodes(listeners) == [first.inode]
+    listeners.inherited.add(second.inherited(description=LOOPBACK))
+    listeners.open([LOOPBACK], FACTORY)
+    assert inodes(listeners) == [second.inode]
+    assert first.still_listens()
+
+
+def test_queue_of_a_socket_is_not_made_shorter(given: Give, inheriting: Make) -> None:
+    """A second listen(2) would set it; so many as found room before still do."""
+    there = given(backlog=40)
+    listeners = inheriting(there.inherited())
+    listeners.open([f"tcp:{there.port}:interface=127.0.0.1:backlog=1"], FACTORY)
+    listeners.rest()
+    clients = [socket.socket() for _ in range(40)]
+    for client in clients:
+        client.setblocking(False)
+        client.connect_ex(there.socket.getsockname())
+    connected = [client.getpeername()[1] for client in clients]
+    assert connected == [there.port] * 40
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_file_of_a_unix_socket_goes_with_its_owner(
+    given: Give, inheriting: Make, tmp_path: Path, owned: bool
+) -> None:
+    path = tmp_path / "proxy.sock"
+    there = given(str(path))
+    path.chmod(0o640)
+    description = f"unix:{path}:mode=666"
+    listeners = inheriting(there.inherited(description=description, owned=owned))
+    listeners.open([description], FACTORY)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert listeners.handed_on() == {description: (listeners.ports[0].fileno(), owned)}
+    listeners.own_locks()
+    assert [one.name for one in tmp_path.iterdir() if one.name.endswith(".lock")] == ["proxy.sock.lock"] * owned
+    await listeners.close()
+    assert list(tmp_path.iterdir()) == [path] * (not owned)
+
+
+def test_no_lock_where_none_is_wanted(given: Give, inheriting: Make, tmp_path: Path) -> None:
+    description = f"unix:{tmp_path / 'proxy.sock'}:lockfile=0"
+    listeners = inheriting(given(str(tmp_path / "proxy.sock")).inherited(description=description, owned=True))
+    listeners.open([description], FACTORY)
+    listeners.own_locks()
+    assert os.listdir(tmp_path) == ["proxy.sock"]
+
+
+def test_lock_that_cannot_be_made(listeners: Listeners, tmp_path: Path) -> None:
+    description = f"unix:{tmp_path / 'proxy.sock'}"
+    listeners.open([description], FACTORY)
+    port = listeners.ports[0]
+    lock, port.lockFile.name = port.lockFile.name, str(tmp_path / "none" / "proxy.sock.lock")
+    listeners.own_locks()
+    assert os.path.lexists(lock)
+    port.lockFile.name = lock
+
+
+def test_abstract_unix_socket(given: Give, inheriting: Make) -> None:
+    there = given(f"\0twistedproxy-test-{os.getpid()}")
+    description = "unix:abstract"
+    listeners = inheriting(there.inherited(description=description, owned=True))
+    listeners.open([description], FACTORY)
+    assert inodes(listeners) == [there.inode]
+
+
+# ---------------------------------------------------------------- sockets that others go on with
+
+
+def test_what_it_hands_on(listeners: Listeners, tmp_path: Path) -> None:
+    path = f"unix:{tmp_path / 'proxy.sock'}"
+    listeners.open([LOOPBACK, path], FACTORY)
+    tcp, unix = listeners.ports
+    assert listeners.sockets() == {LOOPBACK: tcp.fileno(), path: unix.fileno()}
+    assert listeners.handed_on() == {LOOPBACK: (tcp.fileno(), False), path: (unix.fileno(), True)}
+
+
+def test_rests(listeners: Listeners, running_reactor: Any) -> None:
+    listeners.open([LOOPBACK, "tcp:0:interface=127.0.0.2"], FACTORY)
+    assert set(listeners.ports) <= set(running_reactor.getReaders())
+    listeners.rest()
+    assert not set(listeners.ports) & set(running_reactor.getReaders())
+    assert accepts(ports(listeners)[0])
+
+
+def test_leaving_disturbs_nobody(listeners: Listeners, tmp_path: Path) -> None:
+    """Twisted would shut the sockets down, and remove the file of a Unix socket."""
+    path = f"unix:{tmp_path / 'proxy.sock'}"
+    goes = "tcp:0:interface=127.0.0.2"
+    listeners.open([goes], FACTORY)
+    gone = listeners.ports[0]
+    listeners.open([LOOPBACK, path], FACTORY)
+    ports_left = [*listeners.ports, gone]
+    others = [socket.socket(fileno=os.dup(port.fileno())) for port in ports_left]
+    listeners.leave()
+    assert (listeners.ports, [port.connected for port in ports_left]) == ([], [False] * 3)
+    for other in others:
+        with socket.socket(other.family) as client:
+            client.connect(other.getsockname())
+            other.accept()[0].close()
+        other.close()
+    assert sorted(os.listdir(tmp_path)) == ["proxy.sock", "proxy.sock.lock"]
 
 
 # ---------------------------------------------------------------- what is asked of the reactor

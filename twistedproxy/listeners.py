@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet import tcp, unix
@@ -25,7 +26,7 @@ from twisted.python.lockfile import FilesystemLock
 
 from twistedproxy.settings.endpoints import KINDS, expand_credentials, parse_endpoint
 from twistedproxy.settings.problems import Unfit
-from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
+from twistedproxy.systemd.activation import ActivationError, InheritedSocket, InheritedSockets
 
 BACKLOG: Final = 1024
 """How many connections the kernel keeps ready for a listener whose description does not say.
@@ -75,37 +76,66 @@ class Listeners:
     def open(self, descriptions: Sequence[str], factory: IProtocolFactory) -> None:
         """Listen on ``descriptions``, anew or where it does already, for the connections of ``factory``.
 
-        Those that are not among them any more go on until `close_gone`. Raises `CannotListen` when one cannot be had;
-        it then listens where it did before.
+        Those that are not among them any more go on until `close_gone`, and can be had back before by asking for them.
+        Raises `CannotListen` when one cannot be had; it then listens where it did before, though a listener that had
+        to make room for a moment has another socket.
         """
-        standing = self._ports
-        gone = {description: port for description, port in standing.items() if description not in descriptions}
+        available = self._gone | self._ports
         opened: dict[str, Any] = {}
         displaced: list[str] = []
         try:
             for description in descriptions:
-                if description in standing:
+                # A socket that was handed in for just this one goes before what stands.
+                renewed = self.inherited.has_for(description)
+                if description in available and not renewed:
                     continue
-                for old in gone:
-                    if old in standing and _same_place(old, description):
+                for old in list(available):
+                    if old == description or (old not in descriptions and _same_place(old, description)):
                         # The two cannot be open at the same time.
                         displaced.append(old)
-                        _close_at_once(standing.pop(old))
+                        _close_at_once(available.pop(old))
                 opened[description] = self._listen(description, factory)
         except CannotListen:
             for port in opened.values():
+                self._keep_for_later(port)
                 _close_at_once(port)
             for description in displaced:
-                standing[description] = self._listen(description, factory)
+                if description in self._ports:
+                    self._have_back(description, available, factory)
+            self._ports = {description: available[description] for description in self._ports if description in available}
+            self._gone = {description: available[description] for description in self._gone if description in available}
             raise
-        self._ports = {description: standing.get(description) or opened[description] for description in descriptions}
-        for description in displaced:
-            del gone[description]
-        self._gone.update(gone)
+        self._ports = {
+            description: opened.get(description) or available[description] for description in descriptions
+        }
+        self._gone = {description: port for description, port in available.items() if description not in self._ports}
+
+    def _have_back(self, description: str, available: dict[str, Any], factory: IProtocolFactory) -> None:
+        try:
+            available[description] = self._listen(description, factory)
+        except CannotListen as error:
+            self._log.error("a listener that had made room is lost: {error}", error=error)
+
+    def _keep_for_later(self, port: Any) -> None:
+        """Keep a socket of the service manager's that is not wanted now: it has no other way to come back."""
+        inherited: InheritedSocket | None = getattr(port, "inherited", None)
+        if inherited is not None and inherited.index is not None:
+            self.inherited.add(replace(inherited, descriptor=os.dup(port.fileno())))
 
     def _listen(self, description: str, factory: IProtocolFactory) -> Any:
+        try:
+            inherited = self.inherited.take(description)
+        except (ActivationError, Unfit) as error:
+            raise CannotListen(f"cannot listen on {description}: {error}") from error
+        try:
+            return self._listen_at(description, inherited, factory)
+        except CannotListen:
+            if inherited is not None:
+                self.inherited.add(inherited)
+            raise
+
+    def _listen_at(self, description: str, inherited: InheritedSocket | None, factory: IProtocolFactory) -> Any:
         endpoint = parse_endpoint(description)
-        inherited = self.inherited.take(description)
         text = description
         if inherited is None and endpoint.kind == "systemd":
             raise CannotListen(f"cannot listen on {description}: systemd has passed on no such socket")
@@ -168,13 +198,14 @@ class Listeners:
         """Close those that `open` was not told of any more."""
         gone, self._gone = self._gone, {}
         for description, port in gone.items():
+            self._keep_for_later(port)
             self._closed(description, port)
 
     def close(self) -> Deferred[Any]:
         """Close all of them. Fires when that has happened."""
-        self.close_gone()
-        ports, self._ports = self._ports, {}
-        return gatherResults([self._closed(description, port) for description, port in ports.items()])
+        ports = [*self._gone.items(), *self._ports.items()]
+        self._ports, self._gone = {}, {}
+        return gatherResults([self._closed(description, port) for description, port in ports])
 
     def leave(self) -> None:
         """Close this process's share of all of them: whoever inherited the sockets goes on."""
@@ -227,6 +258,7 @@ class _Inheriting:
             port = tcp.Port._fromListeningDescriptor(self._reactor, inherited.descriptor, inherited.family, factory)
         port.backlog = backlog
         port.startListening()
+        port.inherited = inherited
         # The port has a duplicate of its own.
         os.close(inherited.descriptor)
         return port

@@ -142,6 +142,10 @@ class InheritedSockets:
         """One more was handed in."""
         self._left.append(inherited)
 
+    def has_for(self, description: str) -> bool:
+        """Whether there is one that was opened for exactly this description."""
+        return any(one.description == description for one in self._left)
+
     def unused(self) -> list[InheritedSocket]:
         """Those that nobody has asked for so far."""
         return list(self._left)
