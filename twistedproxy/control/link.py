@@ -13,9 +13,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.amp import AMP, Argument, Boolean, Command, Descriptor, Float, Integer, Unicode
+from twisted.logger import Logger
+from twisted.protocols.amp import (
+    AMP,
+    Argument,
+    Boolean,
+    Command,
+    Descriptor,
+    Float,
+    Integer,
+    RemoteAmpError,
+    Unicode,
+)
 from twisted.python.failure import Failure
 
 from twistedproxy.record.connections import Connection
@@ -25,6 +36,8 @@ from twistedproxy.usage import Usage
 
 PIECE: Final = 0xFFFF
 """The most that one AMP value holds, in bytes."""
+
+_REFUSAL: Final = b"CANNOT_USE"
 
 Fields: TypeAlias = list[tuple[bytes, Argument]]
 
@@ -98,7 +111,7 @@ class Packed(Argument):
 
 
 class _LinkCommand(Command):
-    errors: ClassVar[dict[type[Exception], bytes]] = {CannotUse: b"CANNOT_USE"}
+    errors: ClassVar[dict[type[Exception], bytes]] = {CannotUse: _REFUSAL}
 
 
 class Begin(_LinkCommand):
@@ -165,14 +178,27 @@ class Stop(_LinkCommand):
 class LinkEnd(AMP):
     """One end of the link. ``lost`` is called once when the other end is gone."""
 
+    _log = Logger()
+
     def __init__(self, lost: Callable[[], object]) -> None:
         super().__init__()
         self._on_loss = lost
 
     def ask(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]]:
-        """Send a command; fires with its response. Fails with `CannotUse`, or when the link breaks."""
-        answer: Deferred[dict[str, Any]] = self.callRemote(command, **arguments)
+        """Send a command; fires with its response. Fails with `CannotUse`, or `ConnectionClosed` when the link breaks."""
+        answer: Deferred[dict[str, Any]] = maybeDeferred(self.callRemote, command, **arguments)
         return answer
+
+    def dispatchCommand(self, box: Any) -> Deferred[Any]:
+        """Answer a command. AMP would break the link when something unforeseen goes wrong, and with it the worker."""
+        answered: Deferred[Any] = super().dispatchCommand(box)
+        return answered.addErrback(self._at_fault)
+
+    def _at_fault(self, failure: Failure) -> Failure:
+        if failure.check(RemoteAmpError):
+            return failure
+        self._log.failure("a command could not be answered", failure)
+        raise RemoteAmpError(_REFUSAL, f"it is at fault, and its log says how: {failure.getErrorMessage()[:1000]}")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)

@@ -139,7 +139,11 @@ class InheritedSockets:
         return found
 
     def add(self, inherited: InheritedSocket) -> None:
-        """One more was handed in."""
+        """One more was handed in; it takes the place of one for exactly the same description."""
+        if inherited.description is not None:
+            for old in [one for one in self._left if one.description == inherited.description]:
+                self._left.remove(old)
+                os.close(old.descriptor)
         self._left.append(inherited)
 
     def has_for(self, description: str) -> bool:

@@ -8,6 +8,7 @@ under way has.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -40,7 +41,7 @@ from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen, Listeners
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
-from twistedproxy.systemd.activation import InheritedSocket
+from twistedproxy.systemd.activation import ActivationError, InheritedSocket
 from twistedproxy.usage import Usage
 from twistedproxy.worker import CannotLog, Worker
 
@@ -70,9 +71,13 @@ class WorkerEnd(LinkEnd):
     def begin(self, startup: Startup) -> dict[str, Any]:
         """Learn who it is, and log from now on."""
         self._startup = startup
-        observer = operational_log(
-            startup.log_options, "info", self._reactor, self._reactor, self._standard_output, f"worker {startup.number}"
-        )
+        speaker = f"worker {startup.number}"
+        try:
+            observer = operational_log(
+                startup.log_options, "info", self._reactor, self._reactor, self._standard_output, speaker
+            )
+        except (OSError, ValueError) as error:
+            raise CannotUse(f"its log cannot be opened: {error}") from error
         self._log_observer = observer
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
         return {"version": __version__}
@@ -80,12 +85,19 @@ class WorkerEnd(LinkEnd):
     @Listen.responder
     def listen(self, description: str, descriptor: int) -> dict[str, Any]:
         """Keep a socket for the orders that name it."""
-        self._listeners.inherited.add(InheritedSocket.of(descriptor, description=description))
+        try:
+            inherited = InheritedSocket.of(descriptor, description=description)
+        except ActivationError as error:
+            os.close(descriptor)
+            raise CannotUse(str(error)) from error
+        self._listeners.inherited.add(inherited)
         return {}
 
     @Obey.responder
     def obey(self, orders: Orders) -> dict[str, Any]:
-        """Go by ``orders``."""
+        """Go by ``orders``. One that ends already does not: its listeners are the next one's."""
+        if self._draining is not None:
+            return {"complaint": ""}
         worker = self._worker
         if worker is None:
             worker = self._worker = self._new_worker(orders)
@@ -140,7 +152,8 @@ class WorkerEnd(LinkEnd):
     @ReopenLogs.responder
     def reopen_logs(self) -> dict[str, Any]:
         """Go on in new log files."""
-        self._working().plane.access_log.reopen()
+        if self._worker is not None:
+            self._worker.plane.access_log.reopen()
         if self._log_observer is not None:
             self._log_observer.reopen()
         return {}
