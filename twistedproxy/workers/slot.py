@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost, ProcessDone, ProcessExitedAlready
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionClosed, ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.protocols.amp import Command
@@ -26,8 +26,10 @@ from twistedproxy.control.link import (
     Obey,
     Orders,
     Pulse,
+    ReopenLogs,
     Report,
     Startup,
+    Stop,
     connect_end,
 )
 from twistedproxy.control.types import Worker
@@ -52,7 +54,7 @@ class Slot:
 
     ``startup`` is what each process in it is told first, ``environment`` its variables. ``sockets`` and ``orders`` are
     asked for what the workers go by at that moment, ``became_ready`` is called when one serves, and ``died`` with its
-    last report when one is gone.
+    last report when one is gone. ``seconds`` is the steady time.
     """
 
     _log = Logger()
@@ -67,6 +69,7 @@ class Slot:
         orders: Callable[[], Orders],
         became_ready: Callable[[], object],
         died: Callable[[Report | None], object],
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = startup.number
         self.state: State = "waiting"
@@ -81,11 +84,12 @@ class Slot:
         self._orders = orders
         self._became_ready = became_ready
         self._died = died
+        self._seconds = seconds
         self.pid = 0
         """The process's number; 0 while there is none."""
         self._process: Any = None
         self._link: LinkEnd | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, int] = {}
         self._started = 0.0
         self._answered = 0.0
         self._unanswered_since = 0.0
@@ -99,7 +103,7 @@ class Slot:
 
     def status(self) -> Worker:
         """What is told of it."""
-        now = time.monotonic()
+        now = self._seconds()
         report = self.report
         return Worker(
             number=self.number,
@@ -117,29 +121,30 @@ class Slot:
     def start(self) -> None:
         """Start a process."""
         self._timer = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        link = LinkEnd(self._link_broke)
+        link = LinkEnd(lambda: self._link_broke(link))
         self.state = "starting"
-        self._started = time.monotonic()
-        self._told.clear()
+        self._started = self._seconds()
+        self._told = {}
         self._killed_because = ""
         self.report = None
         try:
-            self._process = self._reactor.spawnProcess(
-                _Watcher(self._ended),
-                sys.executable,
-                (sys.executable, "-P", "-m", "twistedproxy.workers.process", str(self.number), self._reactor_module),
-                env=dict(self._environment),
-                childFDs={0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()},
-            )
-            connect_end(self._reactor, ours.fileno(), link)
-            self.pid = self._process.pid
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            with ours, theirs:
+                self._process = self._reactor.spawnProcess(
+                    _Watcher(self._ended),
+                    sys.executable,
+                    (sys.executable, "-P", "-m", "twistedproxy.workers.process", str(self.number), self._reactor_module),
+                    env=worker_environment(self._environment),
+                    childFDs={0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()},
+                )
+                self.pid = self._process.pid
+                connect_end(self._reactor, ours.fileno(), link)
         except OSError as error:
-            self._after_end(f"could not be started: {error}")
+            if self._process is None:
+                self._after_end(f"could not be started: {error}")
+            else:
+                self.kill(f"it could not be linked: {error}")
             return
-        finally:
-            ours.close()
-            theirs.close()
         self._link = link
         self._timer = self._reactor.callLater(STARTING, self.kill, f"it did not serve within {STARTING:g} s")
         link.ask(Begin, startup=self._startup).addCallback(self._began).addErrback(self._not_begun)
@@ -153,19 +158,30 @@ class Slot:
             raise CannotUse(
                 f"it is of version {answer['version']}, and this daemon of {__version__}: run pyproxyctl upgrade"
             )
-        return self.obey().addCallback(self._serves)
+        return self._catch_up().addCallback(self._serves)
+
+    def _catch_up(self) -> Deferred[str]:
+        """Let it go by the orders of the moment, and by those that have come when it does."""
+        orders = self._orders()
+
+        def obeyed(complaint: str) -> str | Deferred[str]:
+            return complaint if self._orders() is orders else self._catch_up()
+
+        return self.obey().addCallback(obeyed)
 
     def _serves(self, complaint: str) -> None:
+        if self.gone is not None or self._killed_because:
+            return
         self._cancel_timer()
         self.state = "ready"
-        self._answered = time.monotonic()
+        self._answered = self._seconds()
         self._log.info("worker {number} (process {pid}) serves", number=self.number, pid=self.pid)
         if complaint:
             self._log.error("worker {number}: {complaint}", number=self.number, complaint=complaint)
         self._became_ready()
 
     def _not_begun(self, failure: Failure) -> None:
-        if failure.check(ConnectionDone, ConnectionLost) is None:
+        if failure.check(ConnectionClosed) is None:
             self.kill(str(failure.value))
 
     # ------------------------------------------------------------ what it is told and asked
@@ -176,36 +192,58 @@ class Slot:
             return None
         return self._link.ask(command, **arguments)
 
+    def reopen_logs(self) -> None:
+        """Let its process go on in new log files. Its first have been open since soon after it began."""
+        if self._link is not None:
+            self._link.ask(ReopenLogs).addErrback(_not_done)
+
     def obey(self) -> Deferred[str]:
-        """Let its process go by the orders of the moment. Fires with a complaint, or nothing."""
+        """Let its process go by the orders of the moment. Fires with a complaint, or nothing; fails as `LinkEnd.ask`.
+
+        One that cannot be reached ends, and the next one goes by the orders of its time.
+        """
         link = self._link
-        assert link is not None
-        sockets = self._sockets()
-        for description, descriptor in sockets.items():
-            if description not in self._told:
-                link.ask(Listen, description=description, descriptor=descriptor).addErrback(_link_is_gone)
-        self._told = set(sockets)
+        if link is None:
+            return succeed("")
+        told = {}
+        for description, descriptor in self._sockets().items():
+            # The same description may mean another socket by now, which the number of the descriptor does not tell.
+            told[description] = os.fstat(descriptor).st_ino
+            if self._told.get(description) != told[description]:
+                self._pass_on(link, description, descriptor)
+        self._told = told
         return link.ask(Obey, orders=self._orders()).addCallback(lambda answer: answer["complaint"])
+
+    def _pass_on(self, link: LinkEnd, description: str, descriptor: int) -> None:
+        # It is sent when there is room, by when the listener may be closed, and its number be somebody else's.
+        own = os.dup(descriptor)
+        sent = link.ask(Listen, description=description, descriptor=own)
+        sent.addErrback(_not_done).addCallback(lambda _: os.close(own))
 
     def pulse(self, elsewhere: Usage, complete: bool) -> Deferred[None] | None:
         """Ask for its numbers, and keep them. None when there is nobody to ask."""
         if not self._unanswered_since:
-            self._unanswered_since = time.monotonic()
+            self._unanswered_since = self._seconds()
         asked = self.ask(Pulse, elsewhere=elsewhere, complete=complete)
         if asked is None:
             self._unanswered_since = 0.0
             return None
-        return asked.addCallback(self._pulsed).addErrback(_link_is_gone)
+        return asked.addCallbacks(self._pulsed, self._not_pulsed)
 
     def _pulsed(self, answer: dict[str, Any]) -> None:
         self.report = answer["report"]
-        self._answered = time.monotonic()
+        self._answered = self._seconds()
+        self._unanswered_since = 0.0
+
+    def _not_pulsed(self, failure: Failure) -> None:
+        _not_done(failure)
+        # A refusal is an answer: its reactor runs.
         self._unanswered_since = 0.0
 
     @property
     def silent(self) -> float:
         """Seconds that it has owed an answer for."""
-        return time.monotonic() - self._unanswered_since if self._unanswered_since else 0.0
+        return self._seconds() - self._unanswered_since if self._unanswered_since else 0.0
 
     # ------------------------------------------------------------ a process ends
 
@@ -218,13 +256,27 @@ class Slot:
         self._cancel_timer()
         if self._process is None:
             self._reactor.callLater(0, gone.callback, None)
-        elif self.ask(Drain, timeout=timeout) is None:
-            self.kill("")
+        elif self.state == "starting":
+            self.kill("it is not needed any more")
         else:
-            self.state = "draining"
-            # It cuts what is left when the time is over; one that cannot even do that is not waited for.
-            self._timer = self._reactor.callLater(timeout + STARTING, self.kill, "it did not end in time")
+            asked = self.ask(Drain, timeout=float(timeout))
+            if asked is not None:
+                asked.addErrback(_not_done)
+            self._drains(timeout)
         return gone
+
+    def _drains(self, timeout: float) -> None:
+        self.state = "draining"
+        # It cuts what is left when the time is over; one that cannot even do that is not waited for.
+        self._timer = self._reactor.callLater(timeout + STARTING, self.kill, "it did not end in time")
+
+    def stop(self) -> None:
+        """Let its process cut what is under way; one that cannot be told so is killed."""
+        asked = self.ask(Stop)
+        if asked is not None:
+            asked.addErrback(_not_done)
+        else:
+            self.kill("it was to stop at once")
 
     def kill(self, why: str) -> None:
         """End its process at once, whatever it does. ``why`` goes to the log."""
@@ -236,9 +288,15 @@ class Slot:
             except ProcessExitedAlready:
                 pass  # and is about to be noticed
 
-    def _link_broke(self) -> None:
+    def _link_broke(self, link: LinkEnd) -> None:
+        if link is not self._link:
+            # An earlier process's.
+            return
         self._link = None
         self._unanswered_since = 0.0
+        if self.state == "ready":
+            # Its process has ended, or takes this for the daemon's end and drains.
+            self._drains(self._orders().settings.service.drain_timeout)
 
     def _ended(self, reason: Failure) -> None:
         self._process = None
@@ -255,6 +313,9 @@ class Slot:
 
     def _after_end(self, how: str) -> None:
         self._cancel_timer()
+        link, self._link = self._link, None
+        if link is not None and link.transport is not None:
+            link.transport.abortConnection()
         report, self.report = self.report, None
         pid, self.pid = self.pid, 0
         self.state = "waiting"
@@ -265,7 +326,7 @@ class Slot:
             self._log.debug("worker {number} (process {pid}) {how}", number=self.number, pid=pid, how=how)
             self.gone.callback(None)
             return
-        lived = time.monotonic() - self._started
+        lived = self._seconds() - self._started
         self._failures = 0 if lived >= LIVED else self._failures
         delay = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
         self._failures += 1
@@ -294,13 +355,11 @@ class _Watcher(ProcessProtocol):
         self._on_end(reason)
 
 
-def _link_is_gone(failure: Failure) -> None:
-    """The process has ended, which is told otherwise."""
-    failure.trap(ConnectionDone, ConnectionLost)
+def _not_done(failure: Failure) -> None:
+    """The process has ended, or is at fault; either is told elsewhere."""
+    failure.trap(ConnectionClosed, CannotUse)
 
 
-def worker_environment(environment: Mapping[str, str], without: tuple[str, ...]) -> dict[str, str]:
-    """The variables of a process of ours: it finds the same modules, and none of what is meant for the daemon alone."""
-    kept = {name: value for name, value in environment.items() if name not in without}
-    kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return kept
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """``environment`` for a process of ours, which finds the same modules."""
+    return dict(environment) | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
