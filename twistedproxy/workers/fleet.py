@@ -19,11 +19,14 @@ class Fleet(Protocol):
     """What workers that have ended have counted."""
 
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
-        """Begin to serve. Fires as soon as all of them take connections."""
+        """Begin to serve. Fires as soon as all of them take connections. Fails with `CannotUse` when they end before."""
         ...
 
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
-        """Go by other orders. Fires when all of them do, with what could not be done as wished."""
+        """Go by other orders. Fires when all that serve do, with what could not be done as wished.
+
+        Fails with `CannotUse` when one refuses; those that did not go by the orders until they are told otherwise.
+        """
         ...
 
     def numbers(self) -> Deferred[list[Worker]]:

@@ -20,7 +20,7 @@ class LocalWorker:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.departed = Statistics()
-        self._draining = False
+        self._draining = self._ended = False
 
     def __repr__(self) -> str:
         return f"<LocalWorker {self.worker!r}>"
@@ -38,6 +38,9 @@ class LocalWorker:
         return succeed([])
 
     def numbers(self) -> Deferred[list[WorkerStatus]]:
+        if self._ended:
+            # It is among those that have departed.
+            return succeed([])
         worker = self.worker
         status = WorkerStatus(
             number=worker.number,
@@ -68,6 +71,7 @@ class LocalWorker:
         return self.worker.drain(timeout).addCallback(self._over)
 
     def _over(self, _: None) -> None:
+        self._ended = True
         self.departed = grown(self.worker.statistics(complete=False))
 
     def stop(self) -> None:

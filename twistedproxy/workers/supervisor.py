@@ -8,12 +8,14 @@ numbers and told what the others have taken up of the limits that they share. On
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred, succeed
+from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger
 from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
@@ -24,11 +26,9 @@ from twistedproxy.control.link import (
     ListConnections,
     Listing,
     Orders,
-    ReopenLogs,
     Report,
     SetLevel,
     Startup,
-    Stop,
 )
 from twistedproxy.control.types import Worker
 from twistedproxy.listeners import Listeners
@@ -44,11 +44,17 @@ PATIENCE: Final = 1.0
 
 
 class Supervisor:
-    """A fleet of processes. ``startup`` is what they are told first, each with its own number."""
+    """A fleet of processes. ``startup`` is what they are told first, each with its own number, ``seconds`` the steady time."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, startup: Startup, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        startup: Startup,
+        environment: Mapping[str, str],
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._reactor = reactor
         self._startup = startup
         self._environment = environment
@@ -58,8 +64,10 @@ class Supervisor:
         self._orders: Orders
         self._listeners: Listeners
         self._ready: Deferred[None] | None = None
+        self._seconds = seconds
         self._pulse: Any = None
-        self._ended = False
+        self._pulsed_at = 0.0
+        self._ending = False
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._slots!r}>"
@@ -71,22 +79,37 @@ class Supervisor:
         ready: Deferred[None] = Deferred()
         self._ready = ready
         self._staff()
+        self._pulsed_at = self._seconds()
         self._pulse = self._reactor.callLater(PULSE, self._pulse_all)
         return ready
 
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
+        before = self._orders
         self._orders, self._listeners = orders, listeners
         listeners.rest()
-        asked = [slot.obey().addErrback(_complaint) for slot in self._slots if slot.state == "ready"]
-        told: Deferred[list[str]] = gatherResults(asked)
-        self._staff()
-        return told.addCallback(lambda complaints: sorted({one for one in complaints if one}))
+        asked = [
+            maybeDeferred(slot.obey).addErrback(_ended_meanwhile) for slot in self._slots if slot.state == "ready"
+        ]
+        told: Deferred[list[tuple[bool, Any]]] = DeferredList(asked, consumeErrors=True)
+        return told.addCallback(self._told, before)
+
+    def _told(self, answers: list[tuple[bool, Any]], before: Orders) -> list[str]:
+        refusals = {str(failure.value) for obeys, failure in answers if not obeys}
+        if refusals:
+            # Whoever starts meanwhile must not go by what the others refuse.
+            self._orders = before
+            raise CannotUse("\n".join(sorted(refusals)))
+        if not self._ending:
+            self._staff()
+            self._slot_ready()
+        return sorted({complaint for _, complaint in answers if complaint})
 
     def _staff(self) -> None:
         """Have as many slots as the orders say."""
         wanted = self._orders.workers
         while len(self._slots) < wanted:
-            number = len(self._slots)
+            taken = {slot.number for slot in (*self._slots, *self._leaving)}
+            number = next(number for number in count() if number not in taken)
             slot = Slot(
                 self._reactor,
                 _numbered(self._startup, number),
@@ -95,6 +118,7 @@ class Supervisor:
                 orders=lambda: self._orders,
                 became_ready=self._slot_ready,
                 died=self._slot_died,
+                seconds=self._seconds,
             )
             self._slots.append(slot)
             slot.start()
@@ -117,9 +141,12 @@ class Supervisor:
 
     def _pulse_all(self) -> None:
         self._pulse = self._reactor.callLater(PULSE, self._pulse_all)
+        now = self._seconds()
+        # Who was late itself, because the machine or its own process stood still, has not read their answers yet.
+        late, self._pulsed_at = now - self._pulsed_at > 2 * PULSE, now
         limit = self._orders.settings.service.lag_limit
         for slot in [*self._slots, *self._leaving]:
-            if slot.silent > limit:
+            if slot.silent > limit and not late:
                 slot.kill(f"its reactor did not answer for {slot.silent:.1f} s")
             elif not slot.silent:
                 slot.pulse(self._elsewhere(slot), False)
@@ -160,9 +187,12 @@ class Supervisor:
         return succeed(False)
 
     def reopen_logs(self) -> None:
-        self._ask_all(ReopenLogs)
+        for slot in [*self._slots, *self._leaving]:
+            slot.reopen_logs()
 
     def set_level(self, level: str) -> None:
+        # Also for those that start later, or are about to.
+        self._orders = msgspec.structs.replace(self._orders, level=level)
         self._ask_all(SetLevel, level=level)
 
     def _ask_all(self, command: type[Command], **arguments: Any) -> list[Deferred[dict[str, Any]]]:
@@ -173,29 +203,35 @@ class Supervisor:
     # ------------------------------------------------------------ the end
 
     def drain(self, timeout: float) -> Deferred[None]:
-        self._ready = None
+        self._ending = True
         slots = [*self._slots, *self._leaving]
-        return DeferredList([slot.drain(timeout) for slot in slots]).addCallback(self._over)
+        drained = DeferredList([slot.drain(timeout) for slot in slots]).addCallback(self._over)
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.errback(CannotUse("the workers end before all of them served"))
+        return drained
 
     def _over(self, _: object) -> None:
         if self._pulse is not None and self._pulse.active():
             self._pulse.cancel()
 
     def stop(self) -> None:
-        self._ask_all(Stop)
+        for slot in [*self._slots, *self._leaving]:
+            slot.stop()
 
 
 def _numbered(startup: Startup, number: int) -> Startup:
     return msgspec.structs.replace(startup, number=number)
 
 
-def _complaint(failure: Failure) -> str:
-    failure.trap(CannotUse, ConnectionDone, ConnectionLost)
-    return str(failure.value) if failure.check(CannotUse) else ""
+def _ended_meanwhile(failure: Failure) -> str:
+    """The next one goes by the orders of its time."""
+    failure.trap(ConnectionClosed)
+    return ""
 
 
 def _nothing(failure: Failure) -> dict[str, Any]:
-    failure.trap(CannotUse, ConnectionDone, ConnectionLost)
+    failure.trap(CannotUse, ConnectionClosed)
     return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -49,7 +49,9 @@ class Workforce:
         self._descriptors = descriptors
         self._standard_output = standard_output
         self._fleet: Fleet | None = None
+        self._coming: Fleet | None = None
         self._leaving: set[Fleet] = set()
+        self._serving: Deferred[None] = Deferred()
         self._departed = Statistics()
 
     def __repr__(self) -> str:
@@ -60,6 +62,10 @@ class Workforce:
     def fleets(self) -> list[Fleet]:
         """The one that serves, and those that drain."""
         return [fleet for fleet in (self._fleet, *self._leaving) if fleet is not None]
+
+    @property
+    def _all(self) -> list[Fleet]:
+        return [*self.fleets, self._coming] if self._coming is not None else self.fleets
 
     @property
     def local(self) -> Worker | None:
@@ -98,9 +104,15 @@ class Workforce:
             log.close()
 
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
-        """Begin to serve. Fires when all take connections."""
+        """Begin to serve. Fires when all take connections, be it that a reload has replaced them meanwhile."""
         assert self._fleet is not None, "prepare comes first"
-        return self._fleet.start(orders, listeners)
+        started = self._fleet.start(orders, listeners)
+        started.addCallbacks(self._serve, lambda failure: failure.trap(CannotUse))
+        return self._serving
+
+    def _serve(self, _: object) -> None:
+        if not self._serving.called:
+            self._serving.callback(None)
 
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
         """Go by other orders. Fires with what could not be done as wished; fails with `CannotUse`."""
@@ -111,11 +123,12 @@ class Workforce:
 
     def _replace(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
         """From one worker to several, or back: the new ones serve before the old ones drain."""
-        fleet = self._new_fleet(orders)
-        started = fleet.start(orders, listeners)
+        fleet = self._coming = self._new_fleet(orders)
+        started = maybeDeferred(fleet.start, orders, listeners)
         started.addTimeout(STARTING, self._reactor)
 
         def serves(_: object) -> list[str]:
+            self._coming = None
             old, self._fleet = self._fleet, fleet
             if isinstance(fleet, LocalWorker):
                 self.entrance.server = fleet.worker.factory
@@ -123,14 +136,17 @@ class Workforce:
                 self._leave(old, orders.settings.service.drain_timeout)
             if isinstance(fleet, Supervisor):
                 listeners.rest()
+            self._serve(None)
             return []
 
-        def too_late(failure: Failure) -> list[str]:
-            failure.trap(TimeoutError)
+        def do_not_serve(failure: Failure) -> Failure:
+            self._coming = None
             self._leave(fleet, 0)
-            raise CannotUse(f"the new workers did not serve within {STARTING:g} s")
+            if failure.check(TimeoutError):
+                raise CannotUse(f"the new workers did not serve within {STARTING:g} s")
+            return failure
 
-        return started.addCallbacks(serves, too_late)
+        return started.addCallbacks(serves, do_not_serve)
 
     def _leave(self, fleet: Fleet, timeout: float) -> None:
         self._leaving.add(fleet)
@@ -160,27 +176,33 @@ class Workforce:
         return gatherResults(asked).addCallback(Listing.joined, limit)
 
     def close_connection(self, worker: int, number: int) -> Deferred[bool]:
-        """Close one; False when there is none."""
-        return gatherResults([fleet.close_connection(worker, number) for fleet in self.fleets]).addCallback(any)
+        """Close one; False when there is none. While one fleet follows another, both have a worker of that number."""
+
+        def close_next(closed: bool, fleets: list[Fleet]) -> bool | Deferred[bool]:
+            if closed or not fleets:
+                return closed
+            return fleets[0].close_connection(worker, number).addCallback(close_next, fleets[1:])
+
+        return succeed(False).addCallback(close_next, self.fleets)
 
     def reopen_logs(self) -> None:
         """Go on in new access logs."""
-        for fleet in self.fleets:
+        for fleet in self._all:
             fleet.reopen_logs()
 
     def set_level(self, level: str) -> None:
         """Write the workers' operational logs from ``level`` on."""
-        for fleet in self.fleets:
+        for fleet in self._all:
             fleet.set_level(level)
 
     # ------------------------------------------------------------ the end
 
     def drain(self, timeout: float) -> Deferred[list[tuple[bool, object]]]:
         """Take no new connections, and end what is under way within ``timeout`` seconds. Fires when all is over."""
-        drained: list[Deferred[Any]] = [fleet.drain(timeout) for fleet in self.fleets]
+        drained: list[Deferred[Any]] = [fleet.drain(timeout) for fleet in self._all]
         return DeferredList(drained, consumeErrors=True)
 
     def stop(self) -> None:
         """Cut what is under way."""
-        for fleet in self.fleets:
+        for fleet in self._all:
             fleet.stop()
