@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, gatherResults, maybeDeferred, succeed
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
@@ -79,6 +79,7 @@ class ProxyService(Service):
         self._serving = self._reloading = False
         self._told_to_stop = self._reactor_told = self._stopping = False
         self._handed_over = False
+        self._upgrading: Deferred[int] | None = None
         self._drain_timeout: float | None = None
         self._delay: Any = None
         self._terminal = _controlling_terminal()
@@ -123,37 +124,69 @@ class ProxyService(Service):
 
     def reload(self) -> Deferred[None]:
         """Read the settings again and go by them. Fails with `CannotBeDone`; nothing has changed then."""
-        return self._change(lambda: self.load(None))
+        return self.change(lambda: self.load(None))
 
-    def apply(self, text: str | None) -> Deferred[None]:
-        """Go by the settings with ``text`` in the place of the file's. Fails as `reload` does."""
-        return self._change(lambda: self.load(text))
+    def change(self, load: Callable[[], Loaded], undo: Callable[[], object] = lambda: None) -> Deferred[None]:
+        """Go by what ``load`` brings, which is called when it is its turn. Fails as `reload` does.
 
-    def _change(self, load: Callable[[], Loaded]) -> Deferred[None]:
-        changed: Deferred[None] = self._changing.run(self._change_now, load)
+        ``undo`` is called when it came to nothing, before the next change has its turn.
+        """
+        changed: Deferred[None] = self._changing.run(self._change_now, load, undo)
         return changed
 
-    def _change_now(self, load: Callable[[], Loaded]) -> Deferred[None]:
+    def _change_now(self, load: Callable[[], Loaded], undo: Callable[[], object]) -> Deferred[None]:
         if self._told_to_stop:
             raise CannotBeDone("the daemon is stopping")
         self._reloading = True
-        self._notifier.reloading()
-        return maybeDeferred(self._go_by, load).addCallbacks(self._changed, self._not_changed)
+        if self._serving:
+            self._notifier.reloading()
+
+        def undone(failure: Failure) -> Failure:
+            try:
+                undo()
+            except OSError as error:
+                self._log.error("what was changed for it could not be undone: {error}", error=error)
+            return failure
+
+        return maybeDeferred(self._go_by, load).addErrback(undone).addCallbacks(self._changed, self._not_changed)
 
     def _go_by(self, load: Callable[[], Loaded]) -> Deferred[list[str]]:
         """Go by what ``load`` brings. Fires with what could not be done as wished."""
         loaded = load()
         settings = loaded.settings
-        self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        before = self._listeners.ports
+        try:
+            self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        except CannotListen:
+            if self._listeners.ports == before:
+                raise
+            # Some had to make room, and have other sockets now, which the workers do not know.
+            return self._go_back(Failure())
         orders = self._orders(settings, self.generation + 1, settings.log.level)
-        return self.workforce.use(orders, self._listeners).addCallback(self._gone_by, loaded)
+        used = maybeDeferred(self.workforce.use, orders, self._listeners)
+        return used.addCallbacks(self._gone_by, self._go_back, callbackArgs=(loaded,))
+
+    def _go_back(self, failure: Failure) -> Deferred[Any]:
+        """Go by the settings in force again, since others came to nothing. Fires with ``failure``."""
+        if self._stopping:
+            return fail(failure)
+        settings = self.loaded.settings
+        try:
+            self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        except CannotListen as error:
+            self._log.error("not all listeners are as they were: {error}", error=error)
+        self._listeners.close_gone()
+        orders = self._orders(settings, self.generation, self.level)
+        used: Deferred[Any] = maybeDeferred(self.workforce.use, orders, self._listeners)
+        used.addErrback(lambda other: self._log.failure("the old settings could not be gone back to", other))
+        return used.addCallback(lambda _: failure)
 
     def _gone_by(self, complaints: list[str], loaded: Loaded) -> list[str]:
         old, self.loaded = self.loaded, loaded
         self.generation += 1
         self._set_level(loaded.settings.log.level)
         self._listeners.close_gone()
-        if loaded.settings.control != old.settings.control:
+        if not self._stopping and loaded.settings.control != old.settings.control:
             complaints = [*complaints, *self._reopen_door()]
         return complaints
 
@@ -164,12 +197,14 @@ class ProxyService(Service):
             self._log.error("{complaint}", complaint=complaint)
         self._log.info("the settings have been reloaded")
         self._tell()
-        self._notifier.ready(self._summary())
+        if self.state == "ready":
+            self._notifier.ready(self._summary())
 
     def _not_changed(self, failure: Failure) -> None:
         self._reloading = False
         self.reloads_failed += 1
-        self._notifier.ready("the last reload failed: the old settings stay in force")
+        if self.state == "ready":
+            self._notifier.ready("the last reload failed: the old settings stay in force")
         why = failure.value
         if not isinstance(why, SettingsError | CannotListen | CannotUse | CannotBeDone):
             self._log.failure("the settings could not be reloaded", failure)
@@ -183,7 +218,8 @@ class ProxyService(Service):
         """Write the operational log from ``level`` on, until the next reload."""
         self._set_level(level)
         self.workforce.set_level(level)
-        self._log.info("the operational log is written from the level {name} on", name=level)
+        # A Logger has a level of its own.
+        self._log.info("the operational log is written from the level {least} on", least=level)
 
     def _set_level(self, level: Level) -> None:
         self.level = level
@@ -234,10 +270,15 @@ class ProxyService(Service):
         if handover is not None:
             self._open_door()
             self._take_over_pid_file(handover.pid_file)
-            handover.tell_ready()
+            try:
+                handover.tell_ready()
+            except OSError as error:
+                self._log.warn("the daemon before this one did not wait for it: {error}", error=error)
         for unused in self._listeners.inherited.unused():
             self._log.warn("no listener names the socket {socket} that was handed in", socket=str(unused))
-        self._notifier.ready(self._summary())
+        if not self._reloading:
+            # The reload's end says so otherwise.
+            self._notifier.ready(self._summary())
         self._log.info("ready")
         self._tell_manager()
 
@@ -358,13 +399,19 @@ class ProxyService(Service):
         """Stop accepting, let what is under way finish up to the deadline, then stop."""
         super().stopService()
         self._stopping = self._told_to_stop = True
+        if self._delay is not None and self._delay.active():
+            self._delay.cancel()
         timeout = self._drain_timeout
         if timeout is None:
             timeout = self.loaded.settings.service.drain_timeout
+        if self._upgrading is not None:
+            # It would go on with listeners that are shut down.
+            self._upgrading.cancel()
         drained = self.workforce.drain(timeout)
         if self._handed_over:
             self._listeners.leave()
-            self._door.leave_metrics()
+            if self._door is not None:
+                self._door.leave_metrics()
             closed: Deferred[Any] = succeed(None)
         else:
             closed = self._listeners.close()
@@ -391,10 +438,10 @@ class ProxyService(Service):
             raise CannotBeDone(f"the daemon is {self.state}")
         surroundings = self.surroundings
         self._log.info("an upgrade begins: a successor starts on the same sockets")
-        started = start_successor(
+        started = self._upgrading = start_successor(
             self._reactor,
             surroundings.successor_arguments(),
-            surroundings.environment,
+            {**surroundings.environment, **surroundings.notifications},
             self._listeners.handed_on() | (self._door.handed_on() if self._door else {}),
             pseudonym=self._pseudonym,
             in_foreground=surroundings.in_foreground,
@@ -403,6 +450,7 @@ class ProxyService(Service):
         return started.addCallbacks(self._give_way, self._stay)
 
     def _give_way(self, pid: int) -> int:
+        self._upgrading = None
         self._log.info("process {pid} serves now; this one drains", pid=pid)
         self._handed_over = True
         self.surroundings.twistd["pidfile"] = ""
@@ -413,6 +461,7 @@ class ProxyService(Service):
         return pid
 
     def _stay(self, failure: Failure) -> Failure:
+        self._upgrading = None
         self._log.error("the upgrade failed: {error}", error=failure.value)
         return failure
 

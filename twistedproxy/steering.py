@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, succeed
 
 from twistedproxy import __version__
 from twistedproxy.control.steering import CannotBeDone
@@ -115,17 +114,17 @@ class Steering:
             return succeed(verdict)
         text = candidate.toml
         if text is None or not candidate.persist:
-            return self._service.apply(text).addCallback(lambda _: verdict)
-        try:
-            undo = replace_file(self._service.surroundings.settings_file, text)
-        except OSError as error:
-            return fail(CannotBeDone(f"the settings file cannot be written: {error}"))
+            return self._service.change(lambda: self._service.load(text)).addCallback(lambda _: verdict)
+        kept = KeptFile(self._service.surroundings.settings_file)
 
-        def not_used(failure: Failure) -> Failure:
-            undo()
-            return failure
+        def keep_and_load() -> Loaded:
+            try:
+                kept.replace(text)
+            except OSError as error:
+                raise CannotBeDone(f"the settings file cannot be written: {error}") from error
+            return self._service.load(None)
 
-        return self._service.reload().addCallbacks(lambda _: verdict, not_used)
+        return self._service.change(keep_and_load, kept.restore).addCallback(lambda _: verdict)
 
     def reload(self) -> Deferred[None]:
         return self._service.reload()
@@ -141,35 +140,64 @@ class Steering:
         return succeed(None)
 
 
-def replace_file(path: str, text: str) -> Callable[[], None]:
-    """Put ``text`` into the file at ``path`` in one step, with the mode it had. What undoes it; raises `OSError`."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            before: str | None = file.read()
-        mode = os.stat(path).st_mode & 0o7777
-    except FileNotFoundError:
-        before, mode = None, 0o644
+class KeptFile:
+    """The file at ``path``, whose text can be replaced and had back."""
+
+    def __init__(self, path: str) -> None:
+        # What is behind a link is replaced, and the link stays.
+        self._path = os.path.realpath(path)
+        self._replaced = False
+        self._before: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<KeptFile {self._path}{' replaced' * self._replaced}>"
+
+    def replace(self, text: str) -> None:
+        """Put ``text`` there in one step, with the owner and mode that the file has. Raises `OSError`."""
+        before: bytes | None = None
+        with suppress(FileNotFoundError), open(self._path, "rb") as file:
+            before = file.read()
+        _put(self._path, text.encode())
+        self._before = before
+        self._replaced = True
+
+    def restore(self) -> None:
+        """Let it be as it was, where it has been replaced. Raises `OSError`."""
+        if not self._replaced:
+            return
+        self._replaced = False
+        if self._before is None:
+            os.unlink(self._path)
+        else:
+            _put(self._path, self._before)
+
+
+def _put(path: str, content: bytes) -> None:
     directory = os.path.dirname(path)
     os.makedirs(directory, mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=".pyproxy-", dir=directory)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            _resemble(descriptor, path)
+            os.fsync(descriptor)
         os.replace(temporary, path)
     except OSError:
         os.unlink(temporary)
         raise
 
-    def undo() -> None:
-        if before is None:
-            os.unlink(path)
-        else:
-            replace_file(path, before)
 
-    return undo
+def _resemble(descriptor: int, path: str) -> None:
+    """Give the file ``descriptor`` the owner and mode of the one at ``path``, or those of a file that anybody reads."""
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        os.fchmod(descriptor, 0o644)
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, there.st_uid, there.st_gid)
+    os.fchmod(descriptor, there.st_mode & 0o7777)
 
 
 def _value(settings: Settings, path: str) -> Any:
@@ -178,4 +206,5 @@ def _value(settings: Settings, path: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value)
+    plain = msgspec.to_builtins(value)
+    return list(plain) if isinstance(plain, tuple) else plain

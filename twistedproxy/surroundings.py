@@ -25,7 +25,8 @@ class Surroundings:
     ``access_log_path`` and ``control_socket`` are where these are when the settings do not say. ``descriptors`` is how
     many there may be. ``twistd`` are twistd's own options, and ``arguments`` what comes after ``pyproxy``.
     ``settings_file`` is where settings are kept.
-    ``environment`` is for the processes that the daemon starts.
+    ``environment`` is for the processes that the daemon starts; ``notifications`` are further variables, by which a
+    successor tells the service manager how it goes.
     """
 
     operational_log: OperationalLog | None
@@ -38,6 +39,7 @@ class Surroundings:
     twistd: MutableMapping[str, Any] = field(default_factory=dict)
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    notifications: Mapping[str, str] = field(default_factory=dict)
     notifier: Notifier = field(default_factory=lambda: Notifier({}, pid=0, monotonic=lambda: 0.0))
     inherited: InheritedSockets | None = None
     handover: Handover | None = None

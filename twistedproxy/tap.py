@@ -32,7 +32,7 @@ from twistedproxy.systemd.activation import (
     activated,
     starting_environment,
 )
-from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier
+from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier, for_successor
 from twistedproxy.upgrade import VARIABLE, Handover
 from twistedproxy.worker import CannotLog
 
@@ -163,9 +163,18 @@ def _surroundings(options: Options, reactor: Any) -> Surroundings:
         settings_file=options.sources.path,
         in_foreground=in_foreground,
         twistd=twistd,
-        arguments=options.arguments,
+        arguments=_arguments(options),
         environment={name: value for name, value in os.environ.items() if name not in _FOR_THIS_PROCESS},
+        notifications={
+            name: value for name, value in for_successor(environment).items() if name in NOTIFY_VARIABLES
+        },
         notifier=Notifier(environment, pid=os.getpid(), monotonic=time.monotonic),
         inherited=InheritedSockets(handover.inherited() if handover else activated(environment, os.getpid())),
         handover=handover,
     )
+
+
+def _arguments(options: Options) -> list[str]:
+    """What this process was told, for another one that may be started in another directory."""
+    named = options["config"] is not None
+    return [*options.arguments, *([f"--config={options.sources.path}"] if named else [])]

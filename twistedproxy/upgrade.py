@@ -64,9 +64,11 @@ class Handover(msgspec.Struct, frozen=True):
         ]
 
     def tell_ready(self) -> None:
-        """Say that this process serves."""
-        os.write(self.ready, b"1")
-        os.close(self.ready)
+        """Say that this process serves. Raises `OSError` when nobody waits for that any more."""
+        try:
+            os.write(self.ready, b"1")
+        finally:
+            os.close(self.ready)
 
 
 def start_successor(
@@ -81,6 +83,7 @@ def start_successor(
 ) -> Deferred[int]:
     """Start a successor with twistd's ``arguments``. Fires with its process number when it serves.
 
+    Cancelling ends the successor; it fails as when that had ended by itself.
     ``sockets`` are the descriptors by description, and whether they are owned. Fails with `CannotBeDone`.
     """
     descriptors = {0: 0, 1: 1, 2: 2, _READY_DESCRIPTOR: "r"}
@@ -98,7 +101,7 @@ def start_successor(
     try:
         reactor.spawnProcess(successor, sys.executable, command, env=variables, childFDs=descriptors)
     except OSError as error:
-        successor.failed(f"the successor could not be started: {error}")
+        successor.failed(f"the successor could not be started: {error}: this one goes on")
     return successor.ready
 
 
@@ -106,7 +109,7 @@ class _Successor(ProcessProtocol):
     _log = Logger()
 
     def __init__(self, reactor: Any) -> None:
-        self.ready: Deferred[int] = Deferred()
+        self.ready: Deferred[int] = Deferred(self._cancelled)
         self._limit = reactor.callLater(STARTING, self._took_too_long)
 
     @property
@@ -123,10 +126,17 @@ class _Successor(ProcessProtocol):
         if self._limit.active():
             self._limit.cancel()
         if not self.ready.called:
-            self.ready.errback(CannotBeDone(f"{why}: this one goes on"))
+            self.ready.errback(CannotBeDone(why))
 
     def _took_too_long(self) -> None:
-        self.failed(f"the successor did not serve within {STARTING:g} s")
+        self.failed(f"the successor did not serve within {STARTING:g} s: this one goes on")
+        self._kill()
+
+    def _cancelled(self, _: object) -> None:
+        self.failed("the daemon stops, and its successor with it")
+        self._kill()
+
+    def _kill(self) -> None:
         try:
             self._process.signalProcess("KILL")
         except ProcessExitedAlready:
@@ -135,4 +145,4 @@ class _Successor(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         value: Any = reason.value
         how = f"by signal {value.signal}" if value.signal is not None else f"with status {value.exitCode}"
-        self.failed(f"the successor ended {how} before it served; its log says why")
+        self.failed(f"the successor ended {how} before it served, and its log says why: this one goes on")
