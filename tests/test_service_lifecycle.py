@@ -637,5 +637,3 @@ async def test_socket_that_nobody_named(daemon: Daemon, said: list[str]) -> None
         daemon.given = {"inherited": InheritedSockets([inherited])}
         daemon.start()
     assert f"warn no listener names the socket {inherited} that was handed in" in said
-
-

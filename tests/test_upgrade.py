@@ -205,6 +205,4 @@ async def test_real_one(running_reactor: Any, tmp_path: Path, monkeypatch: pytes
 async def test_real_one_that_fails(running_reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrade, "_START", "raise SystemExit(7)")
     with pytest.raises(CannotBeDone, match="ended with status 7 before it served"):
-        await start_successor(
-            running_reactor, [], dict(os.environ), {}, pseudonym="p", in_foreground=True, pid_file=""
-        )
+        await start_successor(running_reactor, [], dict(os.environ), {}, pseudonym="p", in_foreground=True, pid_file="")

@@ -102,12 +102,12 @@ class Listeners:
             for description in displaced:
                 if description in self._ports:
                     self._have_back(description, available, factory)
-            self._ports = {description: available[description] for description in self._ports if description in available}
+            self._ports = {
+                description: available[description] for description in self._ports if description in available
+            }
             self._gone = {description: available[description] for description in self._gone if description in available}
             raise
-        self._ports = {
-            description: opened.get(description) or available[description] for description in descriptions
-        }
+        self._ports = {description: opened.get(description) or available[description] for description in descriptions}
         self._gone = {description: port for description, port in available.items() if description not in self._ports}
 
     def _have_back(self, description: str, available: dict[str, Any], factory: IProtocolFactory) -> None:

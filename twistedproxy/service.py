@@ -280,7 +280,7 @@ class ProxyService(Service):
             # The reload's end says so otherwise.
             self._notifier.ready(self._summary())
         self._log.info("ready")
-        self._tell_manager()
+        self._tell_systemd()
 
     def _take_over_pid_file(self, path: str) -> None:
         if not path:
@@ -293,12 +293,12 @@ class ProxyService(Service):
         # twistd removes it at the end.
         self.surroundings.twistd["pidfile"] = path
 
-    def _tell_manager(self) -> None:
+    def _tell_systemd(self) -> None:
         """Tell the service manager that it is alive, and how it goes."""
         if not self._notifier.enabled:
             return
         interval = min(self._notifier.watchdog_interval or STATUS_INTERVAL, STATUS_INTERVAL)
-        self._status_call = self._reactor.callLater(interval, self._tell_manager)
+        self._status_call = self._reactor.callLater(interval, self._tell_systemd)
         if self._notifier.watchdog_interval is not None:
             self._notifier.watchdog()
         if self.state == "ready":

@@ -165,9 +165,7 @@ def _surroundings(options: Options, reactor: Any) -> Surroundings:
         twistd=twistd,
         arguments=_arguments(options),
         environment={name: value for name, value in os.environ.items() if name not in _FOR_THIS_PROCESS},
-        notifications={
-            name: value for name, value in for_successor(environment).items() if name in NOTIFY_VARIABLES
-        },
+        notifications={name: value for name, value in for_successor(environment).items() if name in NOTIFY_VARIABLES},
         notifier=Notifier(environment, pid=os.getpid(), monotonic=time.monotonic),
         inherited=InheritedSockets(handover.inherited() if handover else activated(environment, os.getpid())),
         handover=handover,

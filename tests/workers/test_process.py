@@ -279,7 +279,7 @@ async def test_pulse(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
     assert report.statistics.descriptors > 3
     assert report.usage == Usage({"127.0.0.1": 1}, {}, 0)
     assert crew.real.factory.elsewhere == {"192.0.2.1": 5}
-    assert (crew.real.plane.pool.elsewhere, crew.real.plane.pool.all_elsewhere) == ({("http", "a.test", 80): 7}, 9)
+    assert (crew.real.plane.pool._elsewhere, crew.real.plane.pool._all_elsewhere) == ({("http", "a.test", 80): 7}, 9)
     await crew.connected(0, turn)
 
 

@@ -164,9 +164,7 @@ async def test_answer_of_one_that_was_killed_counts_no_more(place: Place) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_orders_that_change_while_it_starts(
-    place: Place, make_orders: MakeOrders, logged_errors: Any
-) -> None:
+async def test_orders_that_change_while_it_starts(place: Place, make_orders: MakeOrders, logged_errors: Any) -> None:
     """A reload tells only those that serve; who is about to hears of it before it counts as one of them."""
     first: Deferred[Any] = Deferred()
     place.processes.answers["Obey"] = [first, {"complaint": "second"}]

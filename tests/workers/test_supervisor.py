@@ -258,9 +258,7 @@ async def test_one_that_hangs_is_replaced(fleet: Fleet, said: list[str], logged_
     # It was asked once, and not every second of its silence.
     assert len(hangs.far.heard_of("Pulse")) == 1
     hangs.die(signal=9)
-    assert said[-1].endswith(
-        "was killed, because its reactor did not answer for 4.0 s after 5.0 s; another starts now"
-    )
+    assert said[-1].endswith("was killed, because its reactor did not answer for 4.0 s after 5.0 s; another starts now")
     logged_errors.flush_messages()
 
 

@@ -200,6 +200,12 @@ class LinkEnd(AMP):
         self._log.failure("a command could not be answered", failure)
         raise RemoteAmpError(_REFUSAL, f"it is at fault, and its log says how: {failure.getErrorMessage()[:1000]}")
 
+    def cut(self) -> None:
+        """Close this end at once."""
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._on_loss()

@@ -133,7 +133,14 @@ class Slot:
                 self._process = self._reactor.spawnProcess(
                     _Watcher(self._ended),
                     sys.executable,
-                    (sys.executable, "-P", "-m", "twistedproxy.workers.process", str(self.number), self._reactor_module),
+                    (
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        "twistedproxy.workers.process",
+                        str(self.number),
+                        self._reactor_module,
+                    ),
                     env=worker_environment(self._environment),
                     childFDs={0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()},
                 )
@@ -314,8 +321,8 @@ class Slot:
     def _after_end(self, how: str) -> None:
         self._cancel_timer()
         link, self._link = self._link, None
-        if link is not None and link.transport is not None:
-            link.transport.abortConnection()
+        if link is not None:
+            link.cut()
         report, self.report = self.report, None
         pid, self.pid = self.pid, 0
         self.state = "waiting"

@@ -87,9 +87,7 @@ class Supervisor:
         before = self._orders
         self._orders, self._listeners = orders, listeners
         listeners.rest()
-        asked = [
-            maybeDeferred(slot.obey).addErrback(_ended_meanwhile) for slot in self._slots if slot.state == "ready"
-        ]
+        asked = [maybeDeferred(slot.obey).addErrback(_ended_meanwhile) for slot in self._slots if slot.state == "ready"]
         told: Deferred[list[tuple[bool, Any]]] = DeferredList(asked, consumeErrors=True)
         return told.addCallback(self._told, before)
 
