@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from tests.memory import MemoryTransport, Wire
 from twistedproxy.downstream.factory import QUIET
+from twistedproxy.downstream.http1 import LAST_REQUEST
 from twistedproxy.tunnel.relay import STOPPED
 
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
@@ -208,8 +209,8 @@ def test_drain_waits_for_what_is_under_way() -> None:
     idle, busy = wire.client(), wire.client()
     busy.receive(GET)
     drained = wire.factory.drain()
+    wire.pass_time(2 * LAST_REQUEST)
     assert idle.closed == "closed"
-    wire.turn()
     assert wire.factory.connections == 1
     assert not drained.called
     wire.origins[0].receive(OK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.memory import DATE, VIA, MemoryTransport, Wire
-from twistedproxy.downstream.http1 import LINGER, MAX_WAITING
+from twistedproxy.downstream.http1 import LAST_REQUEST, LINGER, MAX_WAITING
 
 GET = b"GET http://origin.test/a HTTP/1.1\r\nHost: origin.test\r\n\r\n"
 FORWARDED_GET = b"GET /a HTTP/1.1\r\nHost: origin.test\r\nVia: " + VIA + b"\r\n\r\n"
@@ -373,7 +373,7 @@ def test_draining_says_so_and_closes(wire: Wire) -> None:
     client, origin = exchange(wire)
     idle = wire.client()
     drained = wire.factory.drain()
-    wire.turn()
+    wire.pass_time(2 * LAST_REQUEST)
     assert idle.closed == "closed"
     assert not client.closed
     origin.receive(OK)
@@ -382,6 +382,36 @@ def test_draining_says_so_and_closes(wire: Wire) -> None:
     wire.turn()
     assert client.closed == "closed"
     assert drained.called
+
+
+def test_draining_answers_a_request_that_is_on_its_way(wire: Wire) -> None:
+    """RFC 9112 section 9.6: closing while a request comes in leaves the client in doubt."""
+    client = wire.client()
+    drained = wire.factory.drain()
+    wire.turn()
+    assert not client.closed
+    client.receive(GET)
+    wire.pass_time(2 * LAST_REQUEST)
+    wire.origins[0].receive(OK)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    wire.turn()
+    assert client.closed == "closed"
+    assert drained.called
+
+
+def test_draining_is_not_a_reason_to_read_faster(wire: Wire) -> None:
+    """The last answer still waits for its client, for as long as without a drain."""
+    client, origin = exchange(wire)
+    client.fill()
+    origin.receive(OK)
+    wire.factory.drain()
+    wire.pass_time(4 * LAST_REQUEST)
+    assert not client.closed
+    client.drain()
+    wire.turn()
+    assert client.closed == "closed"
 
 
 def test_stopping_cuts_what_is_under_way(wire: Wire) -> None:

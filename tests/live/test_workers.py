@@ -234,6 +234,29 @@ def test_their_number_changes_under_load(
     awaited(lambda: len(children(proxy.pid)) == (last if last > 1 else 0), "only the processes that are asked for")
 
 
+def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemon, origin: Origin) -> None:
+    """A request that the system has already, and the worker has not read when it is told to drain."""
+    proxy = make_daemon(listen=(), file=file(2, "[log]\naccess = 'off'\n")).start()
+    pair = workers(proxy, 2)
+    fresh = [connected(proxy) for _ in range(TUNNELS)]
+    with_keep_alive = [connected(proxy, request_for(origin.url("http"))) for _ in range(TUNNELS)]
+    for connection in with_keep_alive:
+        assert connection.read_response().content == LINE
+    for pid in pair:
+        os.kill(pid, signal.SIGSTOP)
+    proxy.reload(file(1, "[log]\naccess = 'off'\n"))
+    for connection in (*fresh, *with_keep_alive):
+        connection.send(request_for(origin.url("http")))
+    for pid in pair:
+        os.kill(pid, signal.SIGCONT)
+    for connection in (*fresh, *with_keep_alive):
+        answer = connection.read_response()
+        assert (answer.content, answer.values(b"connection")) == (LINE, [b"close"])
+        connection.close()
+    for pid in pair:
+        await_gone(pid)
+
+
 def test_a_taken_port_is_one_line(make_daemon: MakeDaemon, crew: Daemon) -> None:
     other = make_daemon(listen=(f"tcp:{crew.port}:interface=127.0.0.1",), settings={"service.workers": "2"})
     status, said = other.attempt()

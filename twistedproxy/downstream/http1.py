@@ -7,6 +7,7 @@ that come meanwhile wait in the reader, up to `MAX_WAITING`; then the transport 
 Only one deadline runs at a time, and which one follows from what is going on:
 
     nothing                        idle_timeout         close
+    nothing, in a drain            LAST_REQUEST         close
     a head is arriving             head_timeout         408; from its first byte, whatever trickles in
     content is arriving            body_timeout         408; since the last of it
     the client is not reading      write_timeout        cut
@@ -49,6 +50,12 @@ LINGER = 2.0
 """Seconds that a client gets to read the last answer and close, while what it still sends is thrown away.
 
 Closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6).
+"""
+
+LAST_REQUEST = 0.25
+"""Seconds in which a request may still come when the drain finds a connection idle.
+
+It may be on its way, or in the system's buffers: a client that is told the end instead cannot know whether it was read.
 """
 
 CLIENT_STALLED = "client_stalled"
@@ -472,7 +479,10 @@ class DownstreamConnection(Protocol):
         if self.exchange is not None:
             self._last = True
         elif self._reader.between_messages and not self.lingering:
-            self._linger()
+            if self._sender.full:
+                self._linger()
+            else:
+                self._deadlines.expire_in(self, LAST_REQUEST)
 
     def stop(self, reason: str) -> None:
         """Close now, whatever is under way."""
