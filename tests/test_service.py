@@ -372,6 +372,17 @@ async def test_signals(fixture: Fixture, said: list[str], handlers: Handlers, mo
 
 
 @pytest_twisted.ensureDeferred
+async def test_heeds_signals_before_it_says_that_it_listens(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads that it does may send one at once."""
+    order: list[object] = []
+    monkeypatch.setattr(service_module.signal, "signal", lambda number, _: order.append(number))
+    monkeypatch.setattr(ProxyService, "_tell", lambda _: order.append("told"))
+    started(fixture)
+    assert order[-1] == "told"
+    assert set(order[:-1]) == {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
+
+
+@pytest_twisted.ensureDeferred
 async def test_signals_of_its_end_are_its_own(fixture: Fixture, handlers: Handlers) -> None:
     """The reactor puts handlers of its own there, when it starts."""
     started(fixture)

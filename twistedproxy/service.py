@@ -251,11 +251,12 @@ class ProxyService(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._tell()
         ends: dict[int, Callable[[], object]] = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
         self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs, **ends})
         # When it starts, the reactor installs some of its own.
         self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
+        # Only now: who reads that it listens may send a signal at once.
+        self._tell()
         if self.surroundings.handover is None:
             self._open_door()
         orders = self._orders(self.loaded.settings, self.generation, self.level)
