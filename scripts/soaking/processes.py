@@ -15,6 +15,7 @@ from typing import Final
 _SUBREAPER: Final = 36
 _SOCKET = re.compile(r"socket:\[([0-9]+)\]")
 _ENDING_SECONDS: Final = 5.0
+_LISTINGS: Final = 5
 
 
 def adopt_orphans() -> None:
@@ -100,10 +101,12 @@ def carried(pid: int, port: int) -> frozenset[int]:
     sockets = {found[1] for name in opened(pid) if (found := _SOCKET.fullmatch(name))}
     address = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}:{port:04X}"
     ports: set[int] = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        columns = line.split()
-        if columns[1] == address and columns[9] in sockets:
-            ports.add(int(columns[2].partition(":")[2], 16))
+    # The system lists piece by piece, and leaves some out when others go meanwhile.
+    for _ in range(_LISTINGS):
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[1] == address and columns[9] in sockets:
+                ports.add(int(columns[2].partition(":")[2], 16))
     return frozenset(ports)
 
 

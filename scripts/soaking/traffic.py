@@ -128,8 +128,8 @@ class Traffic:
 
     async def _exchange(
         self, kind: str, connection: Connection, head: bytes, expected: Expected, content: Content, slow: float = 0.0
-    ) -> bool:
-        """Send a request and judge its answer. False when the connection was closed instead, and may be asked anew."""
+    ) -> Literal["answered", "closed", "failed"]:
+        """Send a request and judge its answer; ``closed`` when there may be one on another connection."""
         began = time.monotonic()
         self._ledger.sent(expected.number)
         try:
@@ -140,13 +140,15 @@ class Traffic:
             if connection.answered and not error.begun:
                 # RFC 9112 section 9.3.1: a connection may be closed between two requests at any time.
                 self._ledger.count(kind, "retried", Failure(connection.port, began, time.monotonic(), str(error)))
-                return False
+                return "closed"
             self._judge(kind, connection, expected, NOTHING, began, str(error))
         except (Malformed, TimeoutError) as error:
             self._judge(kind, connection, expected, NOTHING, began, repr(error))
         else:
             self._judge(kind, connection, expected, answer, began)
-        return True
+            if answer.end == "complete":
+                return "answered"
+        return "failed"
 
     async def _one(self, kind: str, how: str, size: int, slow: float = 0.0, cut: bool = False) -> None:
         """A GET on a connection of its own."""
@@ -179,14 +181,13 @@ class Traffic:
                 size = self._random.choice((0, 1, 200, 3_000, 40_000))
                 head = self._head("GET", "honest", f"/{self._random.choice(('sized', 'chunked'))}/{size}", number)
                 for _ in range(RETRIES):
-                    done = await self._exchange(
+                    came = await self._exchange(
                         "get kept alive", connection, head, Expected(number), self._content(number, size)
                     )
-                    if done and not connection.is_last:
-                        break
-                    connection.close()
-                    connection = await Connection.opened(self._port)
-                    if done:
+                    if came != "answered" or connection.is_last:
+                        connection.close()
+                        connection = await Connection.opened(self._port)
+                    if came != "closed":
                         break
                 await asyncio.sleep(self._random.random() * PAUSE)
         finally:
