@@ -32,7 +32,7 @@ SETTINGS: Final = """\
 [service]
 workers = {workers}
 drain_timeout = "{drain:g}s"
-lag_limit = "3s"
+lag_limit = "5s"
 
 [downstream]
 listen = ["tcp:0:interface=127.0.0.1"]

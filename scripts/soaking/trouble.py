@@ -26,7 +26,7 @@ INTERVALS: Final = {
     "rotation": (3.0, 12, 60.0),
     "kill": (3.0, 10, 90.0),
     "upgrade": (5.0, 4, 600.0),
-    "hang": (6.5, 5, 300.0),
+    "hang": (12.0, 5, 300.0),
 }
 """Seconds between two of a kind: at least, how many of them in a whole run, and at most."""
 
@@ -143,13 +143,16 @@ class Trouble:
             return False
         pid = victim["pid"]
         at = time.monotonic()
-        self.killed.add(pid)
-        # A stopped process takes no more connections, and is not in the middle of a line.
-        os.kill(pid, signal.SIGSTOP)
-        await until(lambda: state(pid) in ("T", "Z", ""), GONE_SECONDS, f"process {pid} stops")
-        ports = carried(pid, self._subject.port)
-        if number != signal.SIGSTOP:
+        try:
+            # A stopped process takes no more connections, and is not in the middle of a line.
+            os.kill(pid, signal.SIGSTOP)
+            await until(lambda: state(pid) in ("T", "Z", ""), GONE_SECONDS, f"process {pid} stops")
+            ports = carried(pid, self._subject.port)
             os.kill(pid, number)
+        except ProcessLookupError:
+            # It has ended by itself, for which there is no excuse.
+            return False
+        self.killed.add(pid)
         await until(lambda: is_gone(pid), GONE_SECONDS, f"the end of process {pid}")
         self._ledger.kills.append(Kill(at, time.monotonic(), ports))
         return True
