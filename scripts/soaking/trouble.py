@@ -30,6 +30,12 @@ INTERVALS: Final = {
 }
 """Seconds between two of a kind: at least, how many of them in a whole run, and at most."""
 
+STEADY: Final = ("reload", "rotation")
+"""What leaves the processes as they are."""
+
+STEADY_SHARE: Final = 0.25
+"""The last part of the time in which no process is replaced: what leaks would be gone with it."""
+
 
 class Trouble:
     """Makes trouble for ``subject`` until it is told to stop, and notes in the ledger what that excuses."""
@@ -42,6 +48,8 @@ class Trouble:
         self._subject = subject
         self._ledger = ledger
         self._base = subject.conduct
+        self._seconds = seconds
+        self._is_steady = False
         self._kinds: dict[str, Callable[[], Awaitable[bool]]] = {
             "reload": self.reload,
             "rotation": self.rotate,
@@ -58,8 +66,14 @@ class Trouble:
         """One thing after the other, until ``over``. Raises `CannotGoOn`."""
         began = time.monotonic()
         due = {kind: began + every for kind, every in self._every.items()}
+        steady_from = began + self._seconds * (1 - STEADY_SHARE)
         while True:
             kind = min(due, key=lambda one: due[one])
+            if due[kind] > steady_from and not self._is_steady:
+                self._is_steady = True
+                due = {steady: max(due[steady], steady_from) for steady in STEADY}
+                # Back to as many workers as at the start, and from then on no other number.
+                kind, due["reload"] = "reload", steady_from
             try:
                 await asyncio.wait_for(over.wait(), max(0.0, due[kind] - time.monotonic()))
                 return
@@ -77,7 +91,7 @@ class Trouble:
         subject = self._subject
         if conduct is None:
             workers = self._base.workers
-            if self._random.random() < 0.35:
+            if self._random.random() < 0.35 and not self._is_steady:
                 workers = self._random.randint(1, MOST_WORKERS)
             conduct = Conduct(workers, self._random.choice(FORMATS), f"soak-{self._random.randint(1, 9)}")
         before = await subject.ask("status")
