@@ -236,7 +236,9 @@ def test_their_number_changes_under_load(
 
 def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemon, origin: Origin) -> None:
     """A request that the system has already, and the worker has not read when it is told to drain."""
-    proxy = make_daemon(listen=(), file=file(2, "[log]\naccess = 'off'\n")).start()
+    # They must not be taken for stuck ones.
+    more = "lag_limit = '1m'\n[log]\naccess = 'off'\n"
+    proxy = make_daemon(listen=(), file=file(2, more)).start()
     pair = workers(proxy, 2)
     fresh = [connected(proxy) for _ in range(TUNNELS)]
     with_keep_alive = [connected(proxy, request_for(origin.url("http"))) for _ in range(TUNNELS)]
@@ -244,7 +246,7 @@ def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemo
         assert connection.read_response().content == LINE
     for pid in pair:
         os.kill(pid, signal.SIGSTOP)
-    proxy.reload(file(1, "[log]\naccess = 'off'\n"))
+    proxy.reload(file(1, more))
     for connection in (*fresh, *with_keep_alive):
         connection.send(request_for(origin.url("http")))
     for pid in pair:
