@@ -25,6 +25,7 @@ from scripts.soaking.judging import (
     descriptor_leaks,
     growth,
     is_excused,
+    is_late,
     logged_number,
     verdict,
 )
@@ -248,6 +249,13 @@ def test_descriptors_that_stay_open_are_a_leak() -> None:
     assert descriptor_leaks(before, {"socket": 10, "file": 3, "pipe": 2 + 256}, workers=2) == []
     assert len(descriptor_leaks(before, {"socket": 11}, workers=2)) == 1
     assert len(descriptor_leaks(before, {"pipe": 2 + 257, "pidfd": 1}, workers=2)) == 2
+
+
+def test_reactor_is_late_beyond_what_the_machine_is() -> None:
+    assert not is_late(1.0, 0.0, limit=1.0)
+    assert is_late(1.01, 0.0, limit=1.0)
+    assert not is_late(2.0, 1.2, limit=1.0)
+    assert is_late(2.5, 1.2, limit=1.0)
 
 
 # ---------------------------------------------------------------- the logs

@@ -33,7 +33,12 @@ def _options() -> argparse.Namespace:
     options.add_argument("--workers", type=int, default=2, help="how many the proxy has, apart from reloads (2)")
     options.add_argument("--clients", type=int, default=12, help="how many work side by side (12)")
     options.add_argument("--requests", type=int, default=5_000_000, help="end after so many too (5000000)")
-    options.add_argument("--lag-limit", type=float, default=1.0, help="how late a reactor may be, in seconds (1)")
+    options.add_argument(
+        "--lag-limit",
+        type=float,
+        default=1.0,
+        help="how late a reactor may be, in seconds beyond how late the test itself is (1)",
+    )
     options.add_argument("--seed", default="", help="do as the run with this seed did, as far as time allows")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the report there too, as JSON")
     options.add_argument("--keep", type=Path, metavar="DIRECTORY", help="leave the proxy's files in this directory")

@@ -160,6 +160,11 @@ def descriptor_leaks(before: Mapping[str, int], after: Mapping[str, int], worker
     ]
 
 
+def is_late(lag: float, own_lag: float, limit: float) -> bool:
+    """Whether a reactor was late by more than ``limit`` seconds beyond what this process was on the same machine."""
+    return lag > limit + own_lag
+
+
 # ---------------------------------------------------------------- the logs
 
 _NUMBER = re.compile(r"\?n=([0-9]+)\b")

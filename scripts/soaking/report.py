@@ -69,7 +69,7 @@ def text(report: Report) -> str:
     lines += ["", *_table([["descriptors at rest", "before", "after"], *descriptors])]
     lines += [
         "",
-        f"reactor lag at most {report.lag:.3f} s of {report.lag_limit:g} s; this process's own {report.own_lag:.3f} s",
+        f"reactor lag at most {report.lag:.3f} s; it may be {report.lag_limit:g} s and our own, {report.own_lag:.3f} s",
         f"access log {report.log_lines} lines; {report.polls} looks at the control socket",
         f"the drain took {report.drain_seconds:.1f} s",
         "",

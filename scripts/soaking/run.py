@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from scripts.soaking.judging import complaints_of, descriptor_leaks
+from scripts.soaking.judging import complaints_of, descriptor_leaks, is_late
 from scripts.soaking.ledger import Ledger
 from scripts.soaking.processes import children, command, is_gone
 from scripts.soaking.report import Memory, Report, by_kind
@@ -195,8 +195,8 @@ class Run:
             report.memory[whose] = Memory(grown.second, grown.last, grown.limit)
             if grown.is_leak:
                 ledger.problem(f"the memory of {whose} grows: {grown.second:.0f} bytes, and later {grown.last:.0f}")
-        if watch.lag > report.lag_limit:
-            ledger.problem(f"the reactor was late by {watch.lag:.3f} s")
+        if is_late(watch.lag, watch.own_lag, report.lag_limit):
+            ledger.problem(f"the reactor was late by {watch.lag:.3f} s, and this process by {watch.own_lag:.3f} s")
         report.requests = by_kind(ledger.counts)
         report.trouble = dict(Counter(trouble.counts))
         report.polls = watch.polls
