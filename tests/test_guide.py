@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from twistedproxy.downstream.http1 import CLIENT_STALLED
 from twistedproxy.errors import ProxyError, Refused
+from twistedproxy.record.finished import CLIENT_STALLED
 from twistedproxy.record.formats import JSONLine
 from twistedproxy.settings.keys import keys
 from twistedproxy.settings.quantities import duration_text, size_text

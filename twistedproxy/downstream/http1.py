@@ -37,7 +37,7 @@ from twistedproxy.http.forwarding import forwarded_response_lines
 from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, RequestHead, ResponseHead
 from twistedproxy.http.reader import RequestReader
 from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, response_bytes
-from twistedproxy.record.finished import CLIENT_LEFT
+from twistedproxy.record.finished import CLIENT_LEFT, CLIENT_STALLED
 from twistedproxy.sending import Sender, SocketSender, sender_for
 
 if TYPE_CHECKING:
@@ -53,13 +53,7 @@ Closing at once would reset the connection, and the answer with it (RFC 9112 sec
 """
 
 LAST_REQUEST = 0.25
-"""Seconds in which a request may still come when the drain finds a connection idle.
-
-It may be on its way, or in the system's buffers: a client that is told the end instead cannot know whether it was read.
-"""
-
-CLIENT_STALLED = "client_stalled"
-"""The reason of an exchange whose client did not read what it was sent."""
+"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -486,9 +480,8 @@ class DownstreamConnection(Protocol):
 
     def stop(self, reason: str) -> None:
         """Close now, whatever is under way."""
-        exchange = self.exchange
-        if exchange is not None:
-            exchange.stop(reason)
+        if self.exchange is not None:
+            self.exchange.stop(reason)
         elif not self.gone:
             self._leave()
             self._transport.abortConnection()

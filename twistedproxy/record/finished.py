@@ -14,6 +14,9 @@ NOT_APPLICABLE = -1.0
 CLIENT_LEFT = "client_left"
 """The reason of an exchange whose client closed its connection before the end."""
 
+CLIENT_STALLED = "client_stalled"
+"""The reason of an exchange whose client did not read what it was sent."""
+
 
 class FinishedExchange(Protocol):
     """One request and its answer, or one tunnel, at its end. All sizes are in bytes, heads included."""
