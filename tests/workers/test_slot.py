@@ -1,4 +1,4 @@
-"""One worker's place: processes that begin, fail, hang and end, with time from a clock and the link over real sockets."""
+"""One worker's place: processes that begin, fail, hang and end, with the test's time, and links over real sockets."""
 
 from __future__ import annotations
 
@@ -119,10 +119,8 @@ async def test_too_long_a_beginning(place: Place, said: list[str], logged_errors
     place.processes.advance(0.1)
     assert place.process.signals == ["KILL"]
     place.process.die(signal=9)
-    assert said == [
-        "error worker 0 (process 1000) was killed, because it did not serve within 30 s after 30.0 s; "
-        "another starts now"
-    ]
+    why = "it did not serve within 30 s"
+    assert said == [f"error worker 0 (process 1000) was killed, because {why} after 30.0 s; another starts now"]
     logged_errors.flush_messages()
 
 
@@ -293,6 +291,22 @@ async def test_pulse(place: Place) -> None:
     status = place.slot.status()
     assert (status.number, status.pid, status.state, status.restarts) == (0, 1000, "ready", 0)
     assert (status.uptime, status.answered, status.statistics.connections) == (2.75, 0.5, 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_never_become_fewer(place: Place) -> None:
+    """A complete answer has those that are under way, and the next one has not: a counter must not go back."""
+    await place.serve()
+    for bytes, expected in (
+        ({"to_client": 900, "from_client": 5}, {"to_client": 900, "from_client": 5}),
+        ({"to_client": 100, "from_client": 7}, {"to_client": 900, "from_client": 7}),
+    ):
+        place.process.far.report = Report(Statistics(bytes=bytes), Usage())
+        asked = place.slot.pulse(NOTHING, False)
+        assert asked is not None
+        await asked
+        assert place.slot.report is not None
+        assert place.slot.report.statistics.bytes == expected
 
 
 @pytest_twisted.ensureDeferred

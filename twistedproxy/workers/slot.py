@@ -238,7 +238,12 @@ class Slot:
         return asked.addCallbacks(self._pulsed, self._not_pulsed)
 
     def _pulsed(self, answer: dict[str, Any]) -> None:
-        self.report = answer["report"]
+        before, self.report = self.report, answer["report"]
+        if before is not None:
+            # Only a complete answer has what is under way, and bytes that have been told of stay true.
+            moved = self.report.statistics.bytes
+            for direction, count in before.statistics.bytes.items():
+                moved[direction] = max(count, moved.get(direction, 0))
         self._answered = self._seconds()
         self._unanswered_since = 0.0
 
