@@ -133,6 +133,7 @@ class Worker:
 
     def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
         wanted = settings.resolver
+        self._resolver_shared_by = self._workers
         return Resolver(
             self._reactor,
             cache_size=wanted.cache_size,
@@ -146,7 +147,7 @@ class Worker:
     def use(self, settings: Settings, generation: int, listeners: Listeners) -> None:
         """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``."""
         plane = self.plane
-        if settings.resolver != plane.snapshot.settings.resolver:
+        if settings.resolver != plane.snapshot.settings.resolver or self._workers != self._resolver_shared_by:
             replaced = self._resolver
             self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)
             replaced.close()
