@@ -209,7 +209,7 @@ def test_displaced_listeners_come_back_one_by_one(
         return listen(description, *rest)
 
     monkeypatch.setattr(listeners, "_listen_at", lose)
-    with pytest.raises(CannotListen, match="^cannot listen on nosuchkind:1"):
+    with pytest.raises(CannotListen, match=r"^cannot listen on nosuchkind:1"):
         listeners.open([f"tcp:{first}", f"tcp:{second}", "nosuchkind:1"], FACTORY)
     assert ports(listeners) == [second]
     assert accepts(second)

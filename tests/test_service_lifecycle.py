@@ -506,8 +506,8 @@ async def test_gives_way(daemon: Daemon, successors: list[Any], said: list[str])
 async def test_successor_that_fails(daemon: Daemon, successors: list[Any], logged_errors: Any) -> None:
     made = daemon.start()
     upgraded = made.upgrade()
+    successors[0].protocol.failed("no")
     with pytest.raises(CannotBeDone, match=r"^no$"):
-        successors[0].protocol.failed("no")
         await upgraded
     assert (made.state, daemon.reactor.stopped) == ("ready", 0)
     assert logged_errors.flush_messages() == ["the upgrade failed: no"]
@@ -622,9 +622,9 @@ async def test_predecessor_that_is_gone(daemon: Daemon, said: list[str]) -> None
     assert made.state == "ready"
     assert len(daemon.told) == 2
     warned = [line for line in said if line.startswith("warn the")]
+    path = f"{daemon.directory}/none/pid"
     assert warned == [
-        f"warn the process number could not be written to {daemon.directory}/none/pid: "
-        f"[Errno 2] No such file or directory: '{daemon.directory}/none/pid'",
+        f"warn the process number could not be written to {path}: [Errno 2] No such file or directory: '{path}'",
         "warn the daemon before this one did not wait for it: [Errno 32] Broken pipe",
     ]
     old.listener.close()

@@ -207,12 +207,12 @@ async def test_file_is_written_in_its_turn(steered: Steered) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_drain_and_upgrade(steered: Steered, logged_errors: Any) -> None:
-    with pytest.raises(CannotBeDone, match="^the daemon is starting$"):
+    with pytest.raises(CannotBeDone, match=r"^the daemon is starting$"):
         await steered.steering.upgrade()
     steered.steering.drain(7.0)
     assert (steered.steering.state, steered.service._drain_timeout) == ("draining", 7.0)
     assert steered.fixture.reactor.stopped == 1
-    with pytest.raises(CannotBeDone, match="^the daemon is stopping$"):
+    with pytest.raises(CannotBeDone, match=r"^the daemon is stopping$"):
         await steered.steering.apply(Candidate(OTHER, True))
     assert not steered.file.exists()
 

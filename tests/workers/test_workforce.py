@@ -188,7 +188,7 @@ async def test_from_one_to_several(daemon: Daemon) -> None:
     daemon.processes.all[1].far.answers["Obey"] = obeyed
     await daemon.processes.settle()
     assert (daemon.local, daemon.accepts, used.called) == (old, True, False)
-    (later := await daemon.client()).close()
+    (await daemon.client()).close()
     await daemon.processes.until(lambda: old.factory.connections == 1)
     obeyed.callback({"complaint": ""})
     assert await used == []

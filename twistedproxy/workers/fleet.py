@@ -19,7 +19,10 @@ class Fleet(Protocol):
     """What workers that have ended have counted."""
 
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
-        """Begin to serve. Fires as soon as all of them take connections. Fails with `CannotUse` when they end before."""
+        """Begin to serve. Fires as soon as all of them take connections.
+
+        Fails with `CannotUse` when they end before.
+        """
         ...
 
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:

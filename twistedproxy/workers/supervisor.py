@@ -44,7 +44,10 @@ PATIENCE: Final = 1.0
 
 
 class Supervisor:
-    """A fleet of processes. ``startup`` is what they are told first, each with its own number, ``seconds`` the steady time."""
+    """A fleet of processes.
+
+    ``startup`` is what they are told first, each with its own number; ``seconds`` is the steady time.
+    """
 
     _log = Logger()
 
