@@ -293,3 +293,27 @@ def test_what_cannot_be_had_is_one_line(
     text = str(raised.value)
     assert text.startswith(line.replace("PORT", port))
     assert "\n" not in text
+
+
+# ---------------------------------------------------------------- for a successor
+
+
+def test_what_a_successor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings file by its whole name, for this process changes its directory; and where the service manager is."""
+    monkeypatch.setattr(
+        tap, "starting_environment", lambda _: {"NOTIFY_SOCKET": "/run/n", "WATCHDOG_PID": "1", "A": "b"}
+    )
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/n")
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    (tmp_path / "my.toml").touch()
+    made = tap._surroundings(options("-c", "my.toml", "--set", "log.level=debug", nodaemon=True), None)
+    assert made.arguments == ["-c", "my.toml", "--set", "log.level=debug", f"--config={tmp_path / 'my.toml'}"]
+    assert options(*made.arguments).sources.path == str(tmp_path / "my.toml")
+    assert made.notifications == {"NOTIFY_SOCKET": "/run/n"}
+    assert not {"NOTIFY_SOCKET", "LISTEN_FDS"} & made.environment.keys()
+
+
+def test_file_that_was_not_named_may_be_missing(tmp_path: Path) -> None:
+    assert tap._surroundings(options("--set", "log.level=debug", nodaemon=True), None).arguments == [
+        *("--set", "log.level=debug"),
+    ]

@@ -265,3 +265,62 @@ def test_stop_ends_everything_now() -> None:
     assert wire.factory.connections == 0
     assert wire.records.reasons == [STOPPED]
     assert wire.origins[0].closed
+
+
+# ---------------------------------------------------------------- several workers, several fleets
+
+
+def test_port_that_is_left_is_as_it_was() -> None:
+    """Another worker, or the parent, goes on with it."""
+    wire = Wire()
+    stays, goes = Port(wire), Port(wire)
+    wire.factory.accept_on([stays, goes])
+    assert "doRead" in vars(goes)
+    wire.factory.accept_on([stays])
+    assert ("doRead" in vars(goes), "doRead" in vars(stays)) == (False, True)
+    assert (goes.reading, stays.reading) == (False, True)
+    wire.factory.accept_on([stays, goes])
+    assert goes.reading
+
+
+def test_drain_leaves_every_port() -> None:
+    wire = Wire()
+    port = Port(wire)
+    wire.factory.accept_on([port])
+    assert wire.factory.drain().called
+    assert (port.reading, "doRead" in vars(port)) == (False, False)
+
+
+def test_turn_takes_no_more_than_its_burst() -> None:
+    wire = Wire()
+    wire.factory.burst = 4
+    port = Port(wire, waiting=10)
+    wire.factory.accept_on([port])
+    taken = []
+    for _ in range(3):
+        port.turn()
+        taken.append(len(port.accepted))
+    assert taken == [4, 8, 10]
+
+
+@pytest.mark.parametrize(("workers", "limit", "share"), [(1, 10, 10), (3, 10, 4), (4, 2, 1), (4, 0, 100)])
+def test_share_of_all_connections(workers: int, limit: int, share: int) -> None:
+    wire = Wire(("downstream.max_connections", str(limit)), max_connections=100)
+    wire.plane.workers = workers
+    port = Port(wire, waiting=200)
+    wire.factory.accept_on([port])
+    for _ in range(10):
+        port.turn()
+    assert len(port.accepted) == share
+
+
+def test_what_a_client_has_elsewhere_counts() -> None:
+    wire = Wire(("downstream.max_connections_per_client", "3"))
+    wire.factory.elsewhere = {"127.0.0.1": 2, "192.0.2.1": 3}
+    for _ in range(2):
+        wire.client()
+    assert (wire.factory.accepted, wire.factory.refused) == (2, 1)
+    assert dict(wire.factory.by_client) == {"127.0.0.1": 2}
+    wire.client(IPv4Address("TCP", "192.0.2.2", 1))
+    assert (wire.factory.accepted, wire.factory.refused) == (3, 1)
+    assert sorted(connection.number for connection in wire.factory) == [1, 2, 3]

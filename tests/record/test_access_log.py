@@ -113,3 +113,18 @@ def test_a_log_that_is_off_does_nothing(finished: Make) -> None:
     assert log.unformatted == 0
     assert repr(log) == "<NoAccessLog>"
     assert NoAccessLog().format(finished()) == b""
+
+
+def test_lines_that_are_lost(path: Path, clock: Clock, finished: Make, logged_errors: Any) -> None:
+    """Those that could not be made, and those that the file has lost since this log has it."""
+    file = LogFile(str(path), clock)
+    file.close()
+    file.write(b"before\n")
+    log = AccessLog(broken, file)
+    assert (file.lost_lines, log.lost_lines) == (1, 0)
+    log.finished(finished())
+    log.format = method_line
+    log.finished(finished())
+    assert (log.unformatted, log.lost_lines) == (1, 2)
+    assert NoAccessLog().lost_lines == 0
+    assert len(logged_errors.flush()) == 1

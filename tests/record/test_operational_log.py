@@ -515,3 +515,18 @@ def test_twistd_logs_through_it_as_a_daemon(tmp_path: Path) -> None:
     assert run_twistd(tmp_path, "{'nodaemon': False}") == b""
     said = texts((tmp_path / "twistd.log").read_bytes())
     assert_expected(said)
+
+
+def test_it_says_who_speaks(calls: Calls) -> None:
+    """Several processes write to one log; what follows in further lines belongs to the first."""
+    entries: list[Entry] = []
+    log = OperationalLog(entries.append, "info", calls, speaker="worker 3")
+    log({"log_format": "one\ntwo", "log_time": 0.0})
+    assert entries == [Entry(0.0, "info", ["worker 3: one", "two"])]
+
+
+def test_where_it_writes(calls: Calls, tmp_path: Path) -> None:
+    """Others are told to write there too."""
+    file = LogFile(str(tmp_path / "proxy.log"), Clock())
+    assert OperationalLog(to_file(file), "info", calls, file).path == str(tmp_path / "proxy.log")
+    assert OperationalLog([].append, "info", calls).path is None

@@ -181,3 +181,12 @@ def test_what_is_idle_makes_room_for_others(cap: str) -> None:
     wire.pool.learn({KEY: 1}, 1)
     ask(wire)
     assert [bool(origin.take().count(b"GET") - 1) for origin in wire.origins] == [False, True]
+
+
+def test_workers_share_what_may_be_idle() -> None:
+    wire = Wire(("upstream.max_idle", "5"))
+    wire.pool.workers = 2
+    for number in range(4):
+        ask(wire, b"origin-%d.test" % number)
+        wire.origins[number].receive(OK)
+    assert wire.pool.idle_connections == 3
