@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 
 from twistedproxy.listeners import BACKLOG, CannotListen, Listeners, address_text
@@ -481,6 +482,20 @@ def test_leaving_disturbs_nobody(listeners: Listeners, tmp_path: Path) -> None:
             other.accept()[0].close()
         other.close()
     assert sorted(os.listdir(tmp_path)) == ["proxy.sock", "proxy.sock.lock"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_socket_that_is_shut_down_by_another(given: Give, inheriting: Make, running_reactor: Any) -> None:
+    """The reactor closes the port then, and there is nothing left to leave, or to close."""
+    there = given()
+    listeners = inheriting(there.inherited(description=LOOPBACK))
+    listeners.open([LOOPBACK], FACTORY)
+    (port,) = listeners.ports
+    there.socket.shutdown(socket.SHUT_RDWR)
+    while port.connected:
+        await deferLater(running_reactor, 0)
+    listeners.leave()
+    assert listeners.ports == []
 
 
 # ---------------------------------------------------------------- what is asked of the reactor

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet import process
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
 from twistedproxy import upgrade
@@ -197,7 +198,8 @@ async def test_real_one(running_reactor: Any, tmp_path: Path, monkeypatch: pytes
             in_foreground=True,
             pid_file="/run/pid",
         )
-    assert pid > 0
+    while pid in {one.pid for one in process.reapProcessHandlers.values()}:
+        await deferLater(running_reactor, 0.01)
     assert (tmp_path / "told").read_text() == f"127.0.0.1:{port} tcp:8080 True pyproxy-old /run/pid\n"
 
 

@@ -290,6 +290,9 @@ def _same_place(one: str, other: str) -> bool:
 
 
 def _close_at_once(port: Any, lost: Callable[[Any, Failure], None] | None = None) -> None:
+    if not port.connected:
+        # Whoever had the socket first has shut it down for all, and the reactor has closed the port.
+        return
     # What stopListening does takes a turn of the reactor, in which nobody would listen.
     port.stopReading()
     reason = Failure(ConnectionDone())

@@ -323,6 +323,20 @@ async def test_drains(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_drains_after_its_parent_has_shut_the_socket_down(
+    crew: Crew, make_orders: MakeOrders, turn: Turn
+) -> None:
+    """The end of the listeners may be noticed before the wish is read."""
+    await crew.serve(make_orders())
+    (port,) = crew.real.factory._ports
+    crew.listener.shutdown(socket.SHUT_RDWR)
+    while port.connected:
+        await turn()
+    assert await crew.parent.ask(Drain, timeout=3600.0) == {}
+    await crew.reactor.stopped
+
+
+@pytest_twisted.ensureDeferred
 async def test_stops_while_it_drains(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
     await crew.serve(make_orders())
     with crew.client() as client:

@@ -207,9 +207,9 @@ class WorkerEnd(LinkEnd):
             self._draining = Deferred()
             self._over(None)
         else:
-            self._draining = worker.drain(timeout)
+            # That takes several turns, so that the listeners are left before it is over.
+            self._draining = worker.drain(timeout).addBoth(self._over)
             self._listeners.leave()
-            self._draining.addBoth(self._over)
 
     def _over(self, _result: object) -> None:
         if self._log_observer is not None:
