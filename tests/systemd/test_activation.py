@@ -58,6 +58,7 @@ def test_sockets_say_what_they_are(opened: Callable[..., socket.socket], tmp_pat
     )
     for one in (four, six, unix):
         one.set_inheritable(True)
+        assert one.getblocking()
     found = [InheritedSocket.of(one.fileno(), name="web") for one in (four, six, unix)]
     ports = [four.getsockname()[1], six.getsockname()[1]]
     assert [one.address for one in found] == [("127.0.0.1", ports[0]), ("::1", ports[1]), path]
@@ -65,6 +66,8 @@ def test_sockets_say_what_they_are(opened: Callable[..., socket.socket], tmp_pat
     assert [one.place for one in found] == [f"127.0.0.1:{ports[0]}", f"[::1]:{ports[1]}", path]
     assert str(found[0]) == f"127.0.0.1:{ports[0]} (descriptor {four.fileno()}, web)"
     assert not any(one.get_inheritable() for one in (four, six, unix))
+    # systemd.service(5): NonBlocking= is off by default.
+    assert not any(os.get_blocking(one.fileno()) for one in (four, six, unix))
     # They are open still.
     assert four.getsockname()
 

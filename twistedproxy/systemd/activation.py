@@ -63,7 +63,10 @@ class InheritedSocket:
         description: str | None = None,
         owned: bool = False,
     ) -> InheritedSocket:
-        """The socket ``descriptor``, which children will not inherit; `ActivationError` when it does not listen."""
+        """The socket ``descriptor``, which children will not inherit and whose accepting will not block.
+
+        `ActivationError` when it does not listen.
+        """
         family, address = _inspected(descriptor, f"descriptor {descriptor}" + (f" ({name})" if name else ""))
         return cls(descriptor, family, address, name, index, description, owned)
 
@@ -188,6 +191,8 @@ class InheritedSockets:
 def _inspected(descriptor: int, what: str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
     try:
         os.set_inheritable(descriptor, False)
+        # systemd.service(5): without NonBlocking= it comes as one that blocks.
+        os.set_blocking(descriptor, False)
         opened = socket.socket(fileno=descriptor)
     except OSError as error:
         raise ActivationError(f"{what} was handed in, but cannot be used: {error.strerror}") from None
