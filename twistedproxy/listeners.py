@@ -210,6 +210,9 @@ class Listeners:
     def leave(self) -> None:
         """Close this process's share of all of them: whoever inherited the sockets goes on."""
         for port in [*self._ports.values(), *self._gone.values()]:
+            if not port.connected:
+                # Whoever opened it has shut it down, for everybody.
+                continue
             # Twisted shuts a socket of its own down, for everybody who shares it. And not the port's own end, which
             # would take a Unix socket out of the file system.
             port._shouldShutdown = False

@@ -13,7 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from tests.live.systemd_double import SystemdDouble
 
 PATIENCE: Final = 20.0
 """How long anything may take, in seconds, before the test fails."""
@@ -26,6 +29,8 @@ T = TypeVar("T")
 _STEP = 0.01
 _LISTENING = re.compile(r"listening on (\S+)")
 TWISTD = str(Path(sys.executable).with_name("twistd"))
+_START = "from twisted.scripts.twistd import run; run()"
+PYPROXYCTL = str(Path(sys.executable).with_name("pyproxyctl"))
 
 
 def awaited(what: Callable[[], T], described: str) -> T:
@@ -59,7 +64,8 @@ class Daemon:
     """A proxy whose settings, state and logs are in ``directory``.
 
     ``listen`` are ``--listen``'s endpoints, ``settings`` what ``--set`` sets, ``file`` the text of a settings file;
-    ``descriptors`` is the limit of open files, and ``twistd`` are options of twistd's own.
+    ``descriptors`` is the limit of open files, and ``twistd`` are options of twistd's own. With ``systemd`` it is
+    started as a service. ``interpreter`` is one that is not this process's.
     """
 
     def __init__(
@@ -73,6 +79,8 @@ class Daemon:
         environment: Mapping[str, str] | None = None,
         descriptors: int = 0,
         twistd: Sequence[str] = (),
+        systemd: SystemdDouble | None = None,
+        interpreter: str = "",
     ) -> None:
         self.directory = directory
         self.access_log = directory / "access.log"
@@ -83,6 +91,9 @@ class Daemon:
         self.pid = 0
         self.status: int | None = None
         self._daemonized = daemonized
+        self._is_child = not daemonized
+        self._systemd = systemd
+        self._program = [interpreter, "-P", "-c", _START] if interpreter else [TWISTD]
         self._descriptors = descriptors
         self._twistd = twistd
         self._environment = clean_environment(directory) | dict(environment or {})
@@ -104,23 +115,25 @@ class Daemon:
 
     def _command(self) -> list[str]:
         mode = [f"--pidfile={self.pid_file}"] if self._daemonized else ["-n", "--pidfile="]
-        return [TWISTD, *mode, *self._twistd, "pyproxy", *self._options]
+        return [*self._program, *mode, *self._twistd, "pyproxy", *self._options]
 
     def _limit_descriptors(self) -> None:
         if self._descriptors:
             resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors, self._descriptors))
 
     def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [*self._command(), *arguments]
         with self.output.open("ab") as output:
-            return subprocess.Popen(
-                [*self._command(), *arguments],
-                cwd=self.directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                preexec_fn=self._limit_descriptors,
-            )
+            how: dict[str, Any] = {
+                "cwd": self.directory,
+                "stdin": subprocess.DEVNULL,
+                "stdout": output,
+                "stderr": output,
+                "preexec_fn": self._limit_descriptors,
+            }
+            if self._systemd is not None:
+                return self._systemd.start(*command, environment=self._environment, **how)
+            return subprocess.Popen(command, env=self._environment, **how)
 
     def attempt(self, *arguments: str) -> tuple[int, str]:
         """Start it where that comes to nothing, with more ``arguments``: the exit status, and all that was said."""
@@ -146,7 +159,7 @@ class Daemon:
 
     def _process_ended(self) -> bool:
         assert self._process is not None
-        return not self._daemonized and self._process.poll() is not None
+        return self._is_child and self._process.poll() is not None
 
     # ------------------------------------------------------------ what it says
 
@@ -220,11 +233,35 @@ class Daemon:
             self.settings_file.write_text(file)
         reloads = self.log.count("reloaded")
         self.signal(signal.SIGHUP)
-        self.await_log("reloaded", reloads + 1)
+        if self.await_log("reloaded|not reloaded", reloads + 1)[0] == "reloaded":
+            # It tells next where it listens now.
+            awaited(lambda: self.addresses, f"listening after a reload: {self.log}")
+
+    def control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What ``pyproxyctl`` does when it is told ``words``, about this proxy."""
+        return subprocess.run(
+            [PYPROXYCTL, "--socket", f"{self._environment['RUNTIME_DIRECTORY']}/control.sock", *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def upgrade(self) -> int:
+        """Let a successor take its place, and go on with that. The process that was replaced, which drains still."""
+        self.await_log(r" ready\n")
+        upgrades = self.log.count("serves now; this one drains")
+        done = self.control("upgrade")
+        assert (done.returncode, done.stderr) == (0, ""), self.log
+        replaced, self.pid = self.pid, int(self.await_log(r"process ([0-9]+) serves now", upgrades + 1)[1])
+        assert str(self.pid) in done.stdout
+        # A successor is no child of this process.
+        self._is_child = False
+        return replaced
 
     def await_end(self) -> None:
         """Wait until it has ended. ``status`` is then its exit status, where it is this process's child."""
-        if not self._daemonized:
+        if self._is_child:
             assert self._process is not None
             self.status = self._process.wait(PATIENCE)
         elif (watched := _watched(self.pid)) >= 0:
@@ -239,9 +276,10 @@ class Daemon:
         """End it now, if it still runs, and see that it met no fault of its own."""
         if self.pid and not self._process_ended():
             try:
+                before = len(self.log)
                 self.signal(signal.SIGTERM)
-                awaited(lambda: "draining" in self.log or "stopped" in self.log, f"a stop in {self.log}")
-                if "stopped" not in self.log:
+                awaited(lambda: re.search("draining|stopped", self.log[before:]), f"a stop in {self.log}")
+                if "stopped" not in self.log[before:]:
                     self.signal(signal.SIGTERM)
                 self.await_end()
             finally:
@@ -249,6 +287,9 @@ class Daemon:
                     self.signal(signal.SIGKILL)
                     self.await_end()
             assert self.status in (0, None), self.log
+        if self._process is not None:
+            # What was replaced has ended before.
+            self._process.wait(PATIENCE)
         assert "Traceback" not in self.log + self.said, self.log + self.said
 
     def descriptors(self) -> int:

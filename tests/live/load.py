@@ -41,6 +41,6 @@ class Load:
 
     def assert_no_failure(self, least: int = 1) -> None:
         """Every request was answered with 200, and there were some."""
-        assert self.errors == []
-        assert set(self.statuses) == {200}
+        assert not self.errors, self.errors
+        assert set(self.statuses) == {200}, set(self.statuses)
         assert len(self.statuses) >= least

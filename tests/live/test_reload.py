@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from tests.live.daemon import ANY_PORT, Daemon
+from tests.live.crew import children
+from tests.live.daemon import ANY_PORT, Daemon, awaited
 from tests.live.fetch import connected, fetch, request_for, tunnel
+from tests.live.load import Load
 from tests.live.origin import LINE, Origin
 from tests.live.wire.raw import Connection
 
 MakeDaemon = Callable[..., Daemon]
 
 RELOADS = 20
+
+HUNDRED = 100
 
 
 def settings(directory_log: str = "off", listen: tuple[str, ...] = (ANY_PORT,), more: str = "") -> str:
@@ -103,6 +108,33 @@ def test_listener_that_stays_is_never_closed(make_daemon: MakeDaemon, origin: Or
     assert len(statuses) >= RELOADS
     assert proxy.address == address
     assert fetch(proxy, origin.url("http")).fields["Via"] == f"1.1 generation-{RELOADS - 1}"
+
+
+def test_a_hundred_of_them_lose_nothing(make_daemon: MakeDaemon, origin: Origin) -> None:
+    """Settings, logs and their formats, listeners, and now and then the number of workers change under load."""
+    proxy = make_daemon(listen=(), file=settings()).start()
+    proxy.await_log(" ready\n")
+    address = proxy.address
+    logs = ("off", str(proxy.directory / "one.log"), str(proxy.directory / "other.log"))
+    with Load(address, origin.url("http")) as load:
+        for number in range(HUNDRED):
+            listen = (ANY_PORT, "tcp:0:interface=127.0.0.2") if number % 3 == 1 else (ANY_PORT,)
+            more = (
+                f'format = "{("squid", "combined", "json")[number % 3]}"\n'
+                f'[forwarding]\nvia = "generation-{number}"\n'
+                f"[upstream]\nattempt_delay = {200 + number % 5}\n"
+                f"[resolver]\ncache_size = {1000 + number % 2}\n"
+                f"[service]\nworkers = {1 + (number // 20) % 2}\n"
+            )
+            proxy.reload(settings(logs[number % 3], listen, more))
+            assert proxy.address == address
+    load.assert_no_failure(least=HUNDRED)
+    assert fetch(address, origin.url("http")).fields["Via"] == f"1.1 generation-{HUNDRED - 1}"
+    assert proxy.log.count("the settings have been reloaded") == HUNDRED
+    assert " error " not in proxy.log
+    awaited(lambda: children(proxy.pid) == [], "no process but this one")
+    told = json.loads(proxy.control("status", "--json").stdout)
+    assert (told["reloads"], told["reloads_failed"], len(told["workers"])) == (HUNDRED, 0, 1)
 
 
 def test_listeners_come_and_go(make_daemon: MakeDaemon, origin: Origin) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.crew import await_gone, children, descriptors, state, workers
-from tests.live.daemon import Daemon, awaited
+from tests.live.daemon import ANY_PORT, Daemon, awaited
 from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.load import Load
 from tests.live.origin import LINE, Origin
@@ -30,10 +30,11 @@ def crew(make_daemon: MakeDaemon) -> Daemon:
     return make_daemon(settings={"service.workers": "2", "access.connect_ports": "all"}).start()
 
 
-def file(count: int | str, more: str = "") -> str:
-    """The text of a settings file for ``count`` workers."""
+def file(count: int | str, more: str = "", *listen: str) -> str:
+    """The text of a settings file for ``count`` workers, which ``listen`` there beside loopback."""
     return (
-        '[downstream]\nlisten = ["tcp:0:interface=127.0.0.1"]\n[access]\nconnect_ports = ["all"]\n'
+        f"[downstream]\nlisten = {[ANY_PORT, *listen]}\n"
+        '[access]\nconnect_ports = ["all"]\n'
         f"[service]\nworkers = {count!r}\n".replace("'", '"')
         + more
     )
@@ -257,6 +258,18 @@ def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemo
         connection.close()
     for pid in pair:
         await_gone(pid)
+
+
+def test_listener_goes_together_with_the_workers(make_daemon: MakeDaemon, origin: Origin) -> None:
+    """Those who served it end all the same, and in good order."""
+    quiet = "[log]\naccess = 'off'\n"
+    proxy = make_daemon(listen=(), file=file(2, quiet, "tcp:0:interface=127.0.0.2")).start()
+    pair = workers(proxy, 2)
+    proxy.reload(file(1, quiet))
+    for pid in pair:
+        await_gone(pid)
+    assert fetch(proxy, origin.url("http")).content == LINE
+    assert "critical" not in proxy.log
 
 
 def test_a_taken_port_is_one_line(make_daemon: MakeDaemon, crew: Daemon) -> None:

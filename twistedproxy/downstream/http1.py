@@ -7,7 +7,7 @@ that come meanwhile wait in the reader, up to `MAX_WAITING`; then the transport 
 Only one deadline runs at a time, and which one follows from what is going on:
 
     nothing                        idle_timeout         close
-    nothing, in a drain            LAST_REQUEST         close
+    nothing, in a drain            LAST_REQUEST         close; before the first request LINGER
     a head is arriving             head_timeout         408; from its first byte, whatever trickles in
     content is arriving            body_timeout         408; since the last of it
     the client is not reading      write_timeout        cut
@@ -53,7 +53,10 @@ Closing at once would reset the connection, and the answer with it (RFC 9112 sec
 """
 
 LAST_REQUEST = 0.25
-"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet."""
+"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet.
+
+One that has brought none yet has as long as `LINGER`: its client does not expect to be turned away (RFC 9112 section 9.5).
+"""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -476,7 +479,7 @@ class DownstreamConnection(Protocol):
             if self._sender.full:
                 self._linger()
             else:
-                self._deadlines.expire_in(self, LAST_REQUEST)
+                self._deadlines.expire_in(self, LAST_REQUEST if self.requests else LINGER)
 
     def stop(self, reason: str) -> None:
         """Close now, whatever is under way."""

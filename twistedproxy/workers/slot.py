@@ -154,7 +154,7 @@ class Slot:
             return
         self._link = link
         self._timer = self._reactor.callLater(STARTING, self.kill, f"it did not serve within {STARTING:g} s")
-        link.ask(Begin, startup=self._startup).addCallback(self._began).addErrback(self._not_begun)
+        link.ask(Begin, startup=self._startup).addCallback(self._began).addErrback(self._refused)
 
     @property
     def _reactor_module(self) -> str:
@@ -187,7 +187,7 @@ class Slot:
             self._log.error("worker {number}: {complaint}", number=self.number, complaint=complaint)
         self._became_ready()
 
-    def _not_begun(self, failure: Failure) -> None:
+    def _refused(self, failure: Failure) -> None:
         if failure.check(ConnectionClosed) is None:
             self.kill(str(failure.value))
 
@@ -273,7 +273,7 @@ class Slot:
         else:
             asked = self.ask(Drain, timeout=float(timeout))
             if asked is not None:
-                asked.addErrback(_not_done)
+                asked.addErrback(self._refused)
             self._drains(timeout)
         return gone
 
