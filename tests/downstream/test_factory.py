@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from tests.memory import MemoryTransport, Wire
 from twistedproxy.downstream.factory import QUIET
-from twistedproxy.downstream.http1 import LAST_REQUEST
+from twistedproxy.downstream.http1 import LAST_REQUEST, LINGER
 from twistedproxy.tunnel.relay import STOPPED
 
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
@@ -206,14 +206,20 @@ def test_drain_of_nothing_is_over_at_once() -> None:
 
 def test_drain_waits_for_what_is_under_way() -> None:
     wire = Wire()
-    idle, busy = wire.client(), wire.client()
+    idle, new, busy = wire.client(), wire.client(), wire.client()
+    idle.receive(GET)
+    wire.origins[0].receive(OK)
+    idle.take()
     busy.receive(GET)
     drained = wire.factory.drain()
     wire.pass_time(2 * LAST_REQUEST)
-    assert idle.closed == "closed"
+    # Who has asked before is not surprised; who has not is about to.
+    assert (idle.closed, new.closed) == ("closed", "")
+    wire.pass_time(LINGER)
+    assert new.closed == "closed"
     assert wire.factory.connections == 1
     assert not drained.called
-    wire.origins[0].receive(OK)
+    wire.origins[-1].receive(OK)
     answer = busy.take()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nConnection: close\r\n" in answer

@@ -371,7 +371,9 @@ def test_connection_close_is_honoured(wire: Wire) -> None:
 
 def test_draining_says_so_and_closes(wire: Wire) -> None:
     client, origin = exchange(wire)
-    idle = wire.client()
+    idle, idle_origin = exchange(wire)
+    idle_origin.receive(OK)
+    idle.take()
     drained = wire.factory.drain()
     wire.pass_time(2 * LAST_REQUEST)
     assert idle.closed == "closed"

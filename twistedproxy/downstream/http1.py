@@ -53,10 +53,8 @@ Closing at once would reset the connection, and the answer with it (RFC 9112 sec
 """
 
 LAST_REQUEST = 0.25
-"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet.
-
-One that has brought none yet has as long as `LINGER`: its client does not expect to be turned away (RFC 9112 section 9.5).
-"""
+"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet. One
+that has brought none yet has as long as `LINGER`: its client does not expect to be turned away (RFC 9112 section 9.5)."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -72,7 +70,6 @@ class DownstreamConnection(Protocol):
         self.opened_at = plane.deadlines.seconds()
         self.deadline = 0.0
         self.deadline_bucket = 0
-        self.broken = False
         self._factory = factory
         self._plane = plane
         self._deadlines = plane.deadlines
@@ -92,7 +89,7 @@ class DownstreamConnection(Protocol):
         self._last = False
         self._half_closed = self._head_began = False
         self._sent_at_check = self._taken = 0
-        self.lingering = self._detached = self.gone = False
+        self.broken = self.lingering = self._detached = self.gone = False
 
     def __repr__(self) -> str:
         state = "gone" if self.gone else "lingering" if self.lingering else repr(self.exchange or "idle")
