@@ -152,6 +152,27 @@ async def test_lock_of_a_unix_socket_is_the_daemons(
     assert os.listdir() == []
 
 
+def test_inherited_sockets_that_nobody_wants(running_reactor: Any, tmp_path: Path) -> None:
+    """They are closed, and what is ours leaves the file system."""
+    paths = [tmp_path / "ours.sock", tmp_path / "theirs.sock"]
+    given: list[InheritedSocket] = []
+    for path in paths:
+        opened = socket.socket(socket.AF_UNIX)
+        opened.bind(str(path))
+        opened.listen()
+        given.append(InheritedSocket.of(opened.detach(), owned=path.stem == "ours"))
+    lock = tmp_path / "ours.sock.lock"
+    lock.symlink_to("1")
+    listeners = Listeners(running_reactor, InheritedSockets(given))
+    listeners.close_unused()
+    assert [path.exists() for path in paths] == [False, True]
+    assert not lock.is_symlink()
+    for one in given:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(one.descriptor)
+    assert listeners.inherited.unused() == []
+
+
 @pytest_twisted.ensureDeferred
 async def test_listener_that_cannot_be_closed_is_told_of(listeners: Listeners, logged_errors: Any) -> None:
     listeners.open([LOOPBACK], FACTORY)

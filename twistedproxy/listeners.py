@@ -189,6 +189,19 @@ class Listeners:
             for description, port in self._ports.items()
         }
 
+    def close_unused(self) -> None:
+        """Close the inherited sockets that nobody has asked for: whoever came in there would wait for ever."""
+        for one in self.inherited.give_up():
+            os.close(one.descriptor)
+            self._log.info("nothing listens on {place} any more", place=one.place)
+            if one.owned and isinstance(one.address, str):
+                try:
+                    for path in (one.address, one.address + ".lock"):
+                        if os.path.lexists(path):
+                            os.unlink(path)
+                except OSError as error:
+                    self._log.warn("{place} stays in the file system: {error}", place=one.place, error=error)
+
     def rest(self) -> None:
         """Accept nothing: that is for others to do, who inherit the sockets."""
         for port in self._ports.values():

@@ -245,7 +245,8 @@ class ProxyService(Service):
     def privilegedStartService(self) -> None:
         """What only the user who started the daemon may do; afterwards it may become another (``twistd --uid``)."""
         super().privilegedStartService()
-        self._listeners.own_locks()
+        if self.surroundings.handover is None:
+            self._listeners.own_locks()
         log = self.loaded.settings.log.access or str(self.surroundings.access_log_path)
         self.surroundings.give_to_account([log])
 
@@ -269,7 +270,11 @@ class ProxyService(Service):
         self._serving = True
         handover = self.surroundings.handover
         if handover is not None:
+            # What belongs to one process is the old one's up to now, since this one might not have come so far.
+            self._listeners.own_locks()
             self._open_door()
+            self._door.own()
+            self._listeners.close_unused()
             self._take_over_pid_file(handover.pid_file)
             try:
                 handover.tell_ready()

@@ -284,6 +284,15 @@ def test_exact_description_goes_first() -> None:
     assert sockets.take("tcp:8080:127.0.0.1") is other
 
 
+def test_what_is_given_up() -> None:
+    taken, left = inherited(LOOPBACK, 3), inherited(FOUR, 4)
+    sockets = InheritedSockets([taken, left])
+    assert sockets.take("tcp:8080:interface=127.0.0.1") is taken
+    assert sockets.give_up() == [left]
+    assert sockets.take("tcp:8080") is None
+    assert sockets.unused() == sockets.give_up() == []
+
+
 def test_what_is_no_description() -> None:
     with pytest.raises(Unfit):
         InheritedSockets().take("8080")

@@ -157,6 +157,11 @@ class InheritedSockets:
         """Those that nobody has asked for so far."""
         return list(self._left)
 
+    def give_up(self) -> list[InheritedSocket]:
+        """Those that nobody has asked for, which are the caller's to close from now on."""
+        left, self._left = self._left, []
+        return left
+
     def _by_systemd(self, endpoint: Endpoint) -> InheritedSocket | None:
         name, index = endpoint.arguments.get("name"), endpoint.arguments.get("index")
         if index is not None:
