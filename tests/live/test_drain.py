@@ -6,11 +6,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 
 import pytest
 
-from tests.live.daemon import Daemon
-from tests.live.fetch import connected, request_for, tunnel
+from tests.live.daemon import PATIENCE, Daemon, awaited
+from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.origin import LINE, Origin
 
 MakeDaemon = Callable[..., Daemon]
@@ -47,7 +48,7 @@ def test_what_is_under_way_finishes(make_daemon: MakeDaemon, origin: Origin, dae
     proxy = make_daemon(settings=SETTINGS, daemonized=daemonized).start()
     gate = f"drain-{daemonized}"
     address = proxy.address
-    awaited = connected(proxy, request_for(origin.url("http", f"/gated/{gate}")))
+    waiting = connected(proxy, request_for(origin.url("http", f"/gated/{gate}")))
     begun = connected(proxy, request_for(origin.url("http", f"/events/{gate}")))
     begun.read_through(b"data: first\n\n")
     upload = connected(proxy, request_for(origin.url("http", "/digest"), "POST", "Content-Length: 6") + b"abc")
@@ -68,10 +69,10 @@ def test_what_is_under_way_finishes(make_daemon: MakeDaemon, origin: Origin, dae
     answer = half.read_response()
     assert (answer.content, answer.values(b"connection")) == (LINE, [b"close"])
     origin.open(gate)
-    answer = awaited.read_response()
+    answer = waiting.read_response()
     assert (answer.content, answer.values(b"connection")) == (LINE, [b"close"])
     assert begun.read_to_end() == b"\r\ne\r\ndata: second\n\n\r\n0\r\n\r\n"
-    for client in (awaited, begun, upload, half, idle):
+    for client in (waiting, begun, upload, half, idle):
         assert client.ended()
         client.close()
     assert proxy.log.count("stopped") == 0
@@ -88,18 +89,18 @@ def test_what_is_under_way_finishes(make_daemon: MakeDaemon, origin: Origin, dae
 
 def test_deadline_ends_what_does_not_finish(make_daemon: MakeDaemon, origin: Origin) -> None:
     proxy = make_daemon(settings=SETTINGS | {"service.drain_timeout": "0.5"}).start()
-    awaited = connected(proxy, request_for(origin.url("http", "/gated/never")))
+    waiting = connected(proxy, request_for(origin.url("http", "/gated/never")))
     through = tunnel(proxy, origin.port("http"))
     began = time.monotonic()
     proxy.signal(signal.SIGTERM)
-    assert awaited.ended()
+    assert waiting.ended()
     assert through.ended()
     assert 0.5 <= time.monotonic() - began < 5
     proxy.await_end()
     assert proxy.status == 0
     assert "warn  2 connections did not end in time" in proxy.log
     assert [entry["reason"] for entry in proxy.access_entries(2)] == ["stopped", "stopped"]
-    awaited.close()
+    waiting.close()
     through.close()
     origin.open("never")
 
@@ -130,3 +131,46 @@ def test_two_signals_at_once_are_no_fault(make_daemon: MakeDaemon, origin: Origi
     through.close()
     proxy.await_end()
     assert proxy.status == 0
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_load_balancers_learn_of_it_before_it_drains(make_daemon: MakeDaemon, origin: Origin, count: str) -> None:
+    """With ``service.drain_delay`` it says first that it is not ready, and takes connections meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {
+        "service.drain_delay": "1s",
+        "service.workers": count,
+        "control.metrics": f"tcp:{port}:interface=127.0.0.1",
+    }
+    proxy = make_daemon(settings=settings).start()
+    proxy.await_log(" ready\n")
+    address = proxy.address
+    probes = f"127.0.0.1:{port}"
+    assert ready(probes) == 200
+    began = time.monotonic()
+    proxy.signal(signal.SIGTERM)
+    proxy.await_log("not ready any more; the drain begins in 1 s")
+    assert ready(probes) == 503
+    asked = connected(proxy, request_for(origin.url("http", f"/events/delay-{count}")))
+    assert asked.read_through(b"data: first\n\n")
+    assert fetch(address, origin.url("http")).content == LINE
+    proxy.await_log("draining 1 connections, for 30 s at most")
+    assert time.monotonic() - began >= 1
+    awaited(lambda: refuses_connections(address), "no more connections")
+    assert ready(probes) == 503
+    origin.open(f"delay-{count}")
+    assert asked.read_through(b"0\r\n\r\n")
+    asked.close()
+    proxy.await_end()
+    assert proxy.status == 0
+
+
+def ready(address: str) -> int:
+    """The status that a probe gets which asks whether it is ready."""
+    connection = HTTPConnection(address, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    finally:
+        connection.close()
