@@ -29,7 +29,6 @@ T = TypeVar("T")
 _STEP = 0.01
 _LISTENING = re.compile(r"listening on (\S+)")
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-_START = "from twisted.scripts.twistd import run; run()"
 PYPROXYCTL = str(Path(sys.executable).with_name("pyproxyctl"))
 
 
@@ -65,7 +64,7 @@ class Daemon:
 
     ``listen`` are ``--listen``'s endpoints, ``settings`` what ``--set`` sets, ``file`` the text of a settings file;
     ``descriptors`` is the limit of open files, and ``twistd`` are options of twistd's own. With ``systemd`` it is
-    started as a service. ``interpreter`` is one that is not this process's.
+    started as a service. ``program`` is what runs twistd.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Daemon:
         descriptors: int = 0,
         twistd: Sequence[str] = (),
         systemd: SystemdDouble | None = None,
-        interpreter: str = "",
+        program: Sequence[str] = (TWISTD,),
     ) -> None:
         self.directory = directory
         self.access_log = directory / "access.log"
@@ -93,7 +92,7 @@ class Daemon:
         self._daemonized = daemonized
         self._is_child = not daemonized
         self._systemd = systemd
-        self._program = [interpreter, "-P", "-c", _START] if interpreter else [TWISTD]
+        self._program = program
         self._descriptors = descriptors
         self._twistd = twistd
         self._environment = clean_environment(directory) | dict(environment or {})
