@@ -185,7 +185,10 @@ class LinkEnd(AMP):
         self._on_loss = lost
 
     def ask(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]]:
-        """Send a command; fires with its response. Fails with `CannotUse`, or `ConnectionClosed` when the link breaks."""
+        """Send a command; fires with its response.
+
+        Fails with `CannotUse`, or with `ConnectionClosed` when the link breaks.
+        """
         answer: Deferred[dict[str, Any]] = maybeDeferred(self.callRemote, command, **arguments)
         return answer
 
