@@ -54,7 +54,7 @@ Closing at once would reset the connection, and the answer with it (RFC 9112 sec
 
 LAST_REQUEST = 0.25
 """Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet. One
-that has brought none yet has as long as `LINGER`: its client does not expect to be turned away (RFC 9112 section 9.5)."""
+that has brought none yet has as long as `LINGER`: its client does not expect to have to ask again (RFC 9112, 9.5)."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
