@@ -145,7 +145,7 @@ class Daemon:
         return status, self.said
 
     def start(self) -> Daemon:
-        """Start it, and wait until it listens."""
+        """Start it, and wait until it is ready, or at least listens when it does not get that far."""
         self._process = self._spawn()
         if self._daemonized:
             assert self._process.wait(PATIENCE) == 0, self.said
@@ -154,6 +154,8 @@ class Daemon:
             self.pid = self._process.pid
         awaited(lambda: self.addresses or self._process_ended(), f"listening: {self.said}")
         assert self.addresses, self.said
+        # What it opens after that, such as the control socket, is open then.
+        awaited(lambda: "info  ready\n" in self.log or self._process_ended(), f"ready: {self.said}")
         return self
 
     def _process_ended(self) -> bool:

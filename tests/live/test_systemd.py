@@ -255,5 +255,8 @@ def test_sockets_of_another_process(make_daemon: MakeDaemon, origin: Origin) -> 
 def test_socket_of_another_domain(make_daemon: MakeDaemon, systemd: SystemdDouble) -> None:
     opened = systemd.listen(("127.0.0.1", 0), "web")
     refused = make_daemon(systemd=systemd, listen=("systemd:domain=INET6:name=web",))
-    line = f"pyproxy: systemd's socket {address_of(opened)} is one of the domain INET, not INET6\n"
+    line = (
+        "pyproxy: cannot listen on systemd:domain=INET6:name=web: "
+        f"systemd's socket {address_of(opened)} is one of the domain INET, not INET6\n"
+    )
     assert refused.attempt() == (1, line)

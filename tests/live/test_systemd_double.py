@@ -25,7 +25,9 @@ notifier.ready()
 for description in ("systemd:domain=INET:name=web", "unix:proxy.sock"):
     taken = sockets.take(description)
     if taken is not None:
-        accepted, _ = socket.socket(fileno=taken.descriptor).accept()
+        listener = socket.socket(fileno=taken.descriptor)
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
         accepted.sendall(taken.name.encode())
         accepted.close()
 notifier.stopping()

@@ -172,7 +172,7 @@ def test_successor_that_cannot_start_changes_nothing(make_daemon: MakeDaemon, or
     load.assert_no_failure()
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "the successor ended with status 1 before it served; its log says why: this one goes on" in done.stderr
+    assert "the successor ended with status 1 before it served, and its log says why: this one goes on" in done.stderr
     assert (proxy.pid, of_sockets(proxy)) == before
     assert 'service.drain_timout: unknown key (did you mean "drain_timeout"?)' in proxy.log
     assert proxy.control("health").returncode == 0
