@@ -21,6 +21,7 @@ from twistedproxy.deadlines import Deadlines
 from twistedproxy.descriptors import descriptor_budget
 from twistedproxy.downstream.factory import DownstreamFactory
 from twistedproxy.downstream.listing import is_tunnel, listed
+from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.connections import Connection
@@ -42,12 +43,6 @@ from twistedproxy.usage import Usage, told
 
 NO_LOG = "off"
 
-BURST = 4
-"""How many connections one turn accepts when several workers share the listeners.
-
-One that took all that wait would have them all to itself. Fewer in a turn cost more turns.
-"""
-
 
 class CannotLog(Exception):
     """The access log cannot be opened. The text says which file, and why."""
@@ -57,7 +52,8 @@ class Worker:
     """A data plane with its clients' connections.
 
     ``number`` is its own, from 0, of ``workers`` in all. ``standard_output`` is None for a daemon, which has none.
-    ``access_log_path`` is where the access log goes when the settings do not say.
+    ``access_log_path`` is where the access log goes when the settings do not say. ``headcount`` tells of the
+    connections of all the workers, where there are several.
     """
 
     _log = Logger()
@@ -73,6 +69,7 @@ class Worker:
         descriptors: int,
         standard_output: LogFile | None,
         access_log_path: str | Path,
+        headcount: Headcount | None = None,
     ) -> None:
         self.number = number
         self.started = time.monotonic()
@@ -102,6 +99,8 @@ class Worker:
             snapshot=snapshot,
         )
         self.factory = DownstreamFactory(self.plane, budget.clients)
+        if headcount is not None:
+            self.factory.share(headcount, number, workers)
         self.workers = workers
 
     def __repr__(self) -> str:
@@ -115,8 +114,8 @@ class Worker:
     @workers.setter
     def workers(self, workers: int) -> None:
         self._workers = self.plane.workers = self.plane.pool.workers = workers
-        if workers > 1:
-            self.factory.burst = BURST
+        if self.factory.fair_share is not None:
+            self.factory.fair_share.workers = workers
 
     # ------------------------------------------------------------ settings
 

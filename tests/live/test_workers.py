@@ -13,7 +13,7 @@ import pytest
 
 from tests.live.crew import await_gone, children, descriptors, state, workers
 from tests.live.daemon import ANY_PORT, Daemon, awaited
-from tests.live.fetch import connected, fetch, request_for, tunnel
+from tests.live.fetch import Connection, connected, fetch, request_for, tunnel
 from tests.live.load import Load
 from tests.live.origin import LINE, Origin
 
@@ -107,6 +107,51 @@ def test_killed_worker_loses_its_own_connections_only(crew: Daemon, origin: Orig
         finally:
             one.close()
     assert 0 < alive < len(tunnels)
+
+
+def held(count: int, proxy: Daemon, origin: Origin) -> list[Connection]:
+    """Connections that have been served once and stay open."""
+    connections = [connected(proxy) for _ in range(count)]
+    for connection in connections:
+        connection.send(request_for(origin.url("http")))
+    for connection in connections:
+        assert connection.read_response().status == 200
+    return connections
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process has open."""
+    return sum(
+        os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:") for number in os.listdir(f"/proc/{pid}/fd")
+    )
+
+
+def test_connections_are_shared(crew: Daemon, origin: Origin) -> None:
+    """Both have about as many. Each tunnel is two sockets of the worker that has it."""
+    pair = workers(crew, 2)
+    before = [sockets(pid) for pid in pair]
+    tunnels = [tunnel(crew, origin.port("http")) for _ in range(TUNNELS)]
+    ends = [sockets(pid) - one for pid, one in zip(pair, before, strict=True)]
+    assert sum(ends) == 2 * TUNNELS
+    assert min(ends) >= TUNNELS // 2
+    for one in tunnels:
+        one.close()
+
+
+def test_nobody_waits_for_a_worker_that_hangs(make_daemon: MakeDaemon, origin: Origin) -> None:
+    """It has fewer connections than the other, and would be let go first: once, for a moment."""
+    proxy = make_daemon(settings={"service.workers": "2", "service.lag_limit": "10m"}).start()
+    hung, _ = workers(proxy, 2)
+    os.kill(hung, signal.SIGSTOP)
+    awaited(lambda: state(hung) == "T", "the stop")
+    connections = held(40, proxy, origin)
+    os.kill(hung, signal.SIGCONT)
+    # Awake again, it is the one that takes those that come.
+    before = sockets(hung)
+    connections += held(10, proxy, origin)
+    assert sockets(hung) > before
+    for connection in connections:
+        connection.close()
 
 
 def test_killed_in_a_loop(crew: Daemon, origin: Origin) -> None:

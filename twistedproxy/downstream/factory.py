@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream.fair_share import FairShare
 from twistedproxy.downstream.http1 import DownstreamConnection
+from twistedproxy.headcount import ABSENT, Headcount
 
 LOCAL_CLIENT = "127.0.0.1"
 """Who a client of a Unix socket is: somebody on this machine."""
-
-_ANY_NUMBER = 1 << 20
 
 QUIET = 10.0
 """Seconds after a warning that accepting pauses in which there is no second one: at the limit it pauses all
@@ -46,8 +46,8 @@ class DownstreamFactory(ServerFactory):
         self.accepted = self.refused = 0
         self.elsewhere: Mapping[str, int] = {}
         """How many connections each client has in other workers, a moment ago; those with few are left out."""
-        self.burst = _ANY_NUMBER
-        """How many connections one turn accepts: with several workers few, so that others get some too."""
+        self.fair_share: FairShare | None = None
+        """What leaves connections to other workers; None when there are none."""
         self._connections: set[DownstreamConnection] = set()
         self._by_client: dict[str, int] = {}
         self._ports: list[Any] = []
@@ -104,6 +104,7 @@ class DownstreamFactory(ServerFactory):
         self._ports = ports
         self._accepting = self._room > 0
         self._open_ports()
+        self._tell()
 
     def _accept_within_room(self, port: Any) -> None:
         """Let one turn of ``port`` accept no more connections than there is room for.
@@ -115,11 +116,26 @@ class DownstreamFactory(ServerFactory):
 
         def accept_some() -> None:
             room = self._room
-            if room > 0:
-                port.numberAccepts = min(port.numberAccepts, room, self.burst)
-                accept()
+            if room <= 0:
+                return
+            fair_share = self.fair_share
+            if fair_share is not None:
+                if fair_share.resting:
+                    # Another port was ready in the same turn.
+                    return
+                room = min(room, fair_share.quota())
+                if not room:
+                    fair_share.rest()
+                    self._open_ports()
+                    return
+            port.numberAccepts = min(port.numberAccepts, room)
+            accept()
 
         port.doRead = accept_some
+
+    def share(self, headcount: Headcount, number: int, workers: int) -> None:
+        """Leave connections to other workers: this is ``number`` of ``workers`` that ``headcount`` tells of."""
+        self.fair_share = FairShare(self._plane.reactor, headcount, number, workers, self._open_ports)
 
     def connection_made(self, connection: DownstreamConnection) -> bool:
         """Count a connection. False when its client has too many."""
@@ -131,6 +147,8 @@ class DownstreamFactory(ServerFactory):
         self._connections.add(connection)
         if self._accepting and self._room <= 0:
             self._pause()
+        if self.fair_share is not None:
+            self._tell()
         if self.elsewhere:
             count += self.elsewhere.get(client, 0)
         if count <= self._plane.snapshot.settings.downstream.max_connections_per_client:
@@ -150,6 +168,8 @@ class DownstreamFactory(ServerFactory):
         if not self._accepting and self._room > 0:
             self._accepting = True
             self._open_ports()
+        if self.fair_share is not None:
+            self._tell()
         if not self._connections and self._emptied:
             emptied, self._emptied = self._emptied, []
             for waiting in emptied:
@@ -167,9 +187,15 @@ class DownstreamFactory(ServerFactory):
                 count=len(self._connections),
             )
 
+    def _tell(self) -> None:
+        """Let the other workers see how many there are; one that takes no more is not waited for."""
+        if self.fair_share is not None:
+            self.fair_share.tell(len(self._connections) if self._accepting else ABSENT)
+
     def _open_ports(self) -> None:
+        reading = self._accepting and not (self.fair_share is not None and self.fair_share.resting)
         for port in self._ports:
-            if self._accepting:
+            if reading:
                 port.startReading()
             else:
                 port.stopReading()
@@ -179,6 +205,9 @@ class DownstreamFactory(ServerFactory):
         self.draining = True
         # They are being closed, or another's, and must not be told to read again when there is room.
         self.accept_on([])
+        if self.fair_share is not None:
+            self.fair_share.leave()
+            self.fair_share = None
         for connection in list(self._connections):
             connection.drain()
         if not self._connections:

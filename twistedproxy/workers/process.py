@@ -38,6 +38,7 @@ from twistedproxy.control.link import (
     connect_end,
 )
 from twistedproxy.descriptors import raise_limit
+from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import CannotListen, Listeners
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
@@ -47,6 +48,9 @@ from twistedproxy.worker import CannotLog, Worker
 
 LINK_DESCRIPTOR: Final = 3
 """The descriptor at which the worker finds its end of the link."""
+
+HEADCOUNT_DESCRIPTOR: Final = 4
+"""The one of the memory in which the workers tell how many connections they have."""
 
 
 class WorkerEnd(LinkEnd):
@@ -128,6 +132,7 @@ class WorkerEnd(LinkEnd):
             descriptors=raise_limit(),
             standard_output=self._standard_output if startup.in_foreground else None,
             access_log_path=startup.access_log_path,
+            headcount=Headcount(HEADCOUNT_DESCRIPTOR),
         )
         worker.start()
         return worker

@@ -33,9 +33,10 @@ from twistedproxy.control.link import (
     connect_end,
 )
 from twistedproxy.control.types import Worker
+from twistedproxy.headcount import ABSENT, Headcount
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.usage import Usage
-from twistedproxy.workers.process import LINK_DESCRIPTOR
+from twistedproxy.workers.process import HEADCOUNT_DESCRIPTOR, LINK_DESCRIPTOR
 
 BACK_OFF: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until the next process starts, by how many have failed one after the other."""
@@ -52,9 +53,9 @@ State = Literal["starting", "ready", "draining", "waiting"]
 class Slot:
     """The place of worker ``number``.
 
-    ``startup`` is what each process in it is told first, ``environment`` its variables. ``sockets`` and ``orders`` are
-    asked for what the workers go by at that moment, ``became_ready`` is called when one serves, and ``died`` with its
-    last report when one is gone. ``seconds`` is the steady time.
+    ``startup`` is what each process in it is told first, ``environment`` its variables; it is counted in ``headcount``.
+    ``sockets`` and ``orders`` are asked for what the workers go by at that moment, ``became_ready`` is called when one
+    serves, and ``died`` with its last report when one is gone. ``seconds`` is the steady time.
     """
 
     _log = Logger()
@@ -64,6 +65,7 @@ class Slot:
         reactor: Any,
         startup: Startup,
         environment: Mapping[str, str],
+        headcount: Headcount,
         *,
         sockets: Callable[[], Mapping[str, int]],
         orders: Callable[[], Orders],
@@ -80,6 +82,7 @@ class Slot:
         self._reactor = reactor
         self._startup = startup
         self._environment = environment
+        self._headcount = headcount
         self._sockets = sockets
         self._orders = orders
         self._became_ready = became_ready
@@ -142,7 +145,13 @@ class Slot:
                         self._reactor_module,
                     ),
                     env=worker_environment(self._environment),
-                    childFDs={0: 0, 1: 1, 2: 2, LINK_DESCRIPTOR: theirs.fileno()},
+                    childFDs={
+                        0: 0,
+                        1: 1,
+                        2: 2,
+                        LINK_DESCRIPTOR: theirs.fileno(),
+                        HEADCOUNT_DESCRIPTOR: self._headcount.descriptor,
+                    },
                 )
                 self.pid = self._process.pid
                 connect_end(self._reactor, ours.fileno(), link)
@@ -333,6 +342,7 @@ class Slot:
         self.state = "waiting"
         self._last_end = how
         self._unanswered_since = 0.0
+        self._headcount.tell(self.number, ABSENT)
         self._died(report)
         if self.gone is not None:
             self._log.debug("worker {number} (process {pid}) {how}", number=self.number, pid=pid, how=how)

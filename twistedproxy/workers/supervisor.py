@@ -31,6 +31,7 @@ from twistedproxy.control.link import (
     Startup,
 )
 from twistedproxy.control.types import Worker
+from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.statistics import Statistics, added_up, grown
 from twistedproxy.usage import Usage, together
@@ -61,6 +62,7 @@ class Supervisor:
         self._reactor = reactor
         self._startup = startup
         self._environment = environment
+        self._headcount = Headcount.new()
         self._slots: list[Slot] = []
         self._leaving: set[Slot] = set()
         self.departed = Statistics()
@@ -115,6 +117,7 @@ class Supervisor:
                 self._reactor,
                 _numbered(self._startup, number),
                 self._environment,
+                self._headcount,
                 sockets=lambda: self._listeners.sockets(),
                 orders=lambda: self._orders,
                 became_ready=self._slot_ready,
