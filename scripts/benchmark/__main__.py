@@ -11,8 +11,8 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmark.installing import install
@@ -21,12 +21,15 @@ from benchmark.origins import start_origins
 from benchmark.processes import DidNotStart
 from benchmark.proxies import PROXIES, ROOT, Proxy, Running, start
 from benchmark.report import OUR_NAME, Results, page, tables
+from benchmark.service import PARTS, measure_service
+from benchmark.service_report import kept, replaced, section, service_tables
+from benchmark.sharing import measure_sharing, sharing_text
 
 PAGE_FILE = ROOT / "docs" / "benchmarks.md"
 # Access logs are here, so that no disk is measured: tinyproxy waits for it at each line.
 MEMORY_FILES = "/dev/shm"
-# Room for 2000 tunnels, two descriptors each, in one proxy.
-DESCRIPTORS = 20_000
+# Room for 10,000 tunnels, two descriptors each, in one proxy, and for some more.
+DESCRIPTORS = 40_000
 # An idle tunnel's memory hardly varies, and a round of it needs new processes.
 FRESH_ROUNDS = 2
 
@@ -75,10 +78,27 @@ def _options() -> argparse.Namespace:
         metavar="PROXIES",
         help="also resident memory from request 100,000 to request 1,000,000, several minutes a proxy (ours)",
     )
-    options.add_argument("--write", action="store_true", help="write docs/benchmarks.md; for whole runs only")
+    options.add_argument(
+        "--service",
+        nargs="?",
+        const=list(PARTS),
+        type=_names(list(PARTS)),
+        metavar="PARTS",
+        help=f"instead, what the managed service promises: {', '.join(PARTS)} (all)",
+    )
+    options.add_argument(
+        "--sharing", action="store_true", help="instead, two ways in which processes can share a port, without a proxy"
+    )
+    options.add_argument(
+        "--write",
+        action="store_true",
+        help="write docs/benchmarks.md, for whole runs only; with --service, that part of it",
+    )
     chosen = options.parse_args()
-    if chosen.write and (chosen.only or chosen.proxies or chosen.quick):
-        options.error("--write is for a whole run, without --only, --proxies and --quick")
+    if chosen.write and (chosen.only or chosen.proxies or chosen.quick or chosen.sharing):
+        options.error("--write is for a whole run, without --only, --proxies, --quick and --sharing")
+    if chosen.write and chosen.service and len(chosen.service) < len(PARTS):
+        options.error("--write is for all parts of the service")
     return chosen
 
 
@@ -144,12 +164,17 @@ class Run:
                 self.results.problems.append(f"Resident memory, {proxy.title}: it failed.")
 
 
-def main() -> None:
-    """Do what the command line says."""
-    chosen = _options()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
+@contextmanager
+def _memory_directory() -> Iterator[Path]:
+    memory = MEMORY_FILES if os.access(MEMORY_FILES, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory) as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    """This proxy and its peers."""
     wanted = [proxy for proxy in PROXIES if chosen.proxies is None or proxy.name in chosen.proxies]
     of_memory = [proxy for proxy in PROXIES if proxy.name in (chosen.memory or ())]
     install([*wanted, *of_memory])
@@ -160,24 +185,53 @@ def main() -> None:
         rounds=rounds,
     )
     results.problems += [f"{proxy.title}: it is not installed." for proxy in wanted if not proxy.available()]
-    memory = MEMORY_FILES if os.access(MEMORY_FILES, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory) as name, ExitStack() as stack:
-        directory = Path(name)
-        directory.chmod(0o755)
+    with _memory_directory() as directory, ExitStack() as stack:
         origins = start_origins(directory / "origins", stack)
         run = Run(Bench(origins, directory, work), results)
         for measure in results.measures:
             run.measure(measure)
         run.memory([proxy for proxy in of_memory if proxy.available()])
-    for title, table in tables(results):
-        print(f"\n{title}\n\n{table}")
-    for problem in results.problems:
-        print(f"\nmissing: {problem}")
+    _print(tables(results), results.problems)
     if chosen.write:
         if any(results.cost(measure.name, OUR_NAME) is None for measure in results.measures):
             raise SystemExit("bench: a figure of ours is missing; docs/benchmarks.md is as it was")
-        PAGE_FILE.write_text(page(results))
+        PAGE_FILE.write_text(page(results, kept(PAGE_FILE.read_text())))
         say("wrote docs/benchmarks.md")
+
+
+def _serve(chosen: argparse.Namespace) -> None:
+    """What the managed service promises."""
+    install([])
+    with _memory_directory() as directory, ExitStack() as stack:
+        origins = start_origins(directory / "origins", stack)
+        found = measure_service(Bench(origins, directory, Work()), chosen.service, say)
+    _print(service_tables(found), found.problems)
+    if chosen.write:
+        if found.problems:
+            raise SystemExit("bench: a figure is missing; docs/benchmarks.md is as it was")
+        PAGE_FILE.write_text(replaced(PAGE_FILE.read_text(), section(found)))
+        say("wrote the service's part of docs/benchmarks.md")
+
+
+def _print(titled: Iterable[tuple[str, str]], problems: Sequence[str]) -> None:
+    for title, text in titled:
+        print(f"\n{title}\n\n{text}")
+    for problem in problems:
+        print(f"\nmissing: {problem}")
+
+
+def main() -> None:
+    """Do what the command line says."""
+    chosen = _options()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
+    if chosen.sharing:
+        _print([("Two ways to share a port", sharing_text(measure_sharing(say)))], [])
+    elif chosen.service:
+        _serve(chosen)
+    else:
+        _compare(chosen)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ wrk.path = "%(target)s"
 wrk.headers["Host"] = "127.0.0.1:%(port)d"
 wrk.headers["User-Agent"] = "wrk/4"
 wrk.headers["Accept"] = "*/*"
+%(more)s
 function done(summary, latency, requests)
     local errors = summary.errors
     io.write(string.format(
@@ -83,13 +84,17 @@ class Measure:
 # ---------------------------------------------------------------- plain requests
 
 
-def _wrk(bench: Bench, running: Running, name: str, seconds: int) -> int:
-    """Fetch one small file over and over; returns the number of complete responses. Raises LoadFailed."""
+def wrk(bench: Bench, running: Running, name: str, seconds: int, *, close: bool = False) -> int:
+    """Fetch one small file over and over; returns the number of complete responses. Raises LoadFailed.
+
+    With ``close`` each request has a connection of its own.
+    """
     route = running.launch.plain
     port = bench.origins.http
     script = bench.directory / "wrk.lua"
     target = f"http://127.0.0.1:{port}/{name}" if route.asks else f"/{name}"
-    script.write_text(WRK_SCRIPT % {"target": target, "port": port})
+    more = 'wrk.headers["Connection"] = "close"' if close else ""
+    script.write_text(WRK_SCRIPT % {"target": target, "port": port, "more": more})
     argv = [program("wrk") or "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
     argv += ["-s", str(script), f"http://127.0.0.1:{route.port}/"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=seconds + LOAD_TIMEOUT_SECONDS)
@@ -108,7 +113,7 @@ def _get(name: str) -> Callable[[Bench, Running], float]:
     def microseconds_per_request(bench: Bench, running: Running) -> float:
         seconds = min(5, max(2, round(bench.work.requests / running.rates[name])))
         with _cpu(running) as cpu:
-            requests = _wrk(bench, running, name, seconds)
+            requests = wrk(bench, running, name, seconds)
         return cpu.seconds * 1e6 / requests
 
     return microseconds_per_request
@@ -118,7 +123,7 @@ def _rate(name: str) -> Callable[[Bench, Running], None]:
     """A warm-up that finds how fast the proxy is, so that each gets as long as it needs and no longer."""
 
     def find_rate(bench: Bench, running: Running) -> None:
-        running.rates[name] = _wrk(bench, running, name, 2) / 2
+        running.rates[name] = wrk(bench, running, name, 2) / 2
 
     return find_rate
 
@@ -188,13 +193,11 @@ def _idle_argv(bench: Bench, running: Running, count: int) -> list[str]:
     return _tunnel_argv("idle", running.launch.tunnel_stream, bench.origins.stream, count, 8)
 
 
-def _kib_per_idle_tunnel(bench: Bench, running: Running) -> float:
-    _tunnels(running, _idle_argv(bench, running, 50))
-    running.process.pause(1)
-    before = running.process.rss_kib()
-    tunnels = bench.work.idle_tunnels
+@contextmanager
+def idle_tunnels(bench: Bench, running: Running, count: int) -> Iterator[None]:
+    """Open tunnels that have passed a few bytes both ways, and hold them in the block. Raises LoadFailed."""
     output = running.process.output.with_name("idle-load")
-    argv = _idle_argv(bench, running, tunnels)
+    argv = _idle_argv(bench, running, count)
     with Process(argv, output=output, cwd=bench.directory, stdin=True) as load:
         for _ in range(LOAD_TIMEOUT_SECONDS * 5):
             load.pause(0.2)
@@ -203,8 +206,21 @@ def _kib_per_idle_tunnel(bench: Bench, running: Running) -> float:
         else:
             raise LoadFailed(f"idle tunnels through {running.proxy.name}: {load.tail()}")
         running.process.pause(1)
+        yield
+
+
+def open_and_close_tunnels(bench: Bench, running: Running) -> None:
+    """Let the proxy have had some tunnels, so that what it loads and keeps for the first of them is there."""
+    _tunnels(running, _idle_argv(bench, running, 50))
+    running.process.pause(1)
+
+
+def _kib_per_idle_tunnel(bench: Bench, running: Running) -> float:
+    open_and_close_tunnels(bench, running)
+    before = running.process.rss_kib()
+    with idle_tunnels(bench, running, bench.work.idle_tunnels):
         growth = running.process.rss_kib() - before
-    return growth / tunnels
+    return growth / bench.work.idle_tunnels
 
 
 def nothing(_bench: Bench, _running: Running) -> None:
@@ -271,12 +287,12 @@ def resident_memory(bench: Bench, proxy: Proxy, say: Callable[[str], None]) -> l
     running = start(proxy, bench.directory / f"memory-{proxy.name}", bench.origins)
     samples: list[tuple[int, int]] = []
     with running.process as process:
-        served = _wrk(bench, running, "100", 2)
+        served = wrk(bench, running, "100", 2)
         rate = max(1, served // 2)
         while served < bench.work.memory_last:
             aim = (served // bench.work.memory_first + 1) * bench.work.memory_first
             while served < aim:
-                served += _wrk(bench, running, "100", max(1, math.ceil((aim - served) / rate)))
+                served += wrk(bench, running, "100", max(1, math.ceil((aim - served) / rate)))
             process.pause(1)
             samples.append((served, process.rss_kib()))
             say(f"memory {proxy.name}: {samples[-1][1]} KiB after {served} requests")

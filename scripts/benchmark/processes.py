@@ -34,6 +34,33 @@ def _stat_fields(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """User and system time of one process, with the children that it has reaped; 0 when it is gone."""
+    fields = _stat_fields(pid)
+    return sum(int(field) for field in fields[11:15]) / TICKS_PER_SECOND if fields is not None else 0.0
+
+
+def family(ancestor: int) -> list[int]:
+    """A process and its descendants that are alive, by parent or by session."""
+    rows: dict[int, tuple[int, int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _stat_fields(int(entry))
+            if fields is not None and fields[0] != "Z":
+                rows[int(entry)] = (int(fields[1]), int(fields[3]))
+    found = {ancestor} & rows.keys()
+    grew = True
+    while grew:
+        more = {
+            pid
+            for pid, (parent, session) in rows.items()
+            if pid not in found and (parent in found or session == ancestor)
+        }
+        found |= more
+        grew = bool(more)
+    return sorted(found)
+
+
 class Process:
     """One started program with all its descendants; a context manager that ends them all."""
 
@@ -67,44 +94,28 @@ class Process:
 
     def pids(self) -> list[int]:
         """This process and its descendants that are alive, by parent or by session."""
-        rows: dict[int, tuple[int, int]] = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                fields = _stat_fields(int(entry))
-                if fields is not None and fields[0] != "Z":
-                    rows[int(entry)] = (int(fields[1]), int(fields[3]))
-        found = {self.pid} & rows.keys()
-        grew = True
-        while grew:
-            more = {
-                pid
-                for pid, (parent, session) in rows.items()
-                if pid not in found and (parent in found or session == self.pid)
-            }
-            found |= more
-            grew = bool(more)
-        return sorted(found)
+        return family(self.pid)
 
     def cpu_seconds(self) -> float:
         """User and system time of all the processes so far, with reaped children; exact to a clock tick."""
-        ticks = 0
-        for pid in self.pids():
-            fields = _stat_fields(pid)
-            if fields is not None:
-                ticks += sum(int(field) for field in fields[11:15])
-        return ticks / TICKS_PER_SECOND
+        return sum(map(cpu_seconds_of, self.pids()))
 
     def rss_kib(self) -> int:
         """Resident memory of all the processes, in KiB."""
+        return self._memory("status", "VmRSS:")
+
+    def pss_kib(self) -> int:
+        """The same with each page that several processes share counted once, in KiB."""
+        return self._memory("smaps_rollup", "Pss:")
+
+    def _memory(self, file: str, field: str) -> int:
         total = 0
         for pid in self.pids():
             try:
-                status = Path(f"/proc/{pid}/status").read_text()
+                text = Path(f"/proc/{pid}/{file}").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            for line in status.splitlines():
-                if line.startswith("VmRSS:"):
-                    total += int(line.split()[1])
+            total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(field))
         return total
 
     def pause(self, seconds: float) -> None:
