@@ -21,6 +21,8 @@ MakeDaemon = Callable[..., Daemon]
 
 KILLS = 3
 
+TUNNELS = 24
+
 
 @pytest.fixture
 def crew(make_daemon: MakeDaemon) -> Daemon:
@@ -296,8 +298,8 @@ def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemo
     more = "lag_limit = '1m'\n[log]\naccess = 'off'\n"
     proxy = make_daemon(listen=(), file=file(2, more)).start()
     pair = workers(proxy, 2)
-    fresh = [connected(proxy) for _ in range(24)]
-    with_keep_alive = [connected(proxy, request_for(origin.url("http"))) for _ in range(24)]
+    fresh = [connected(proxy) for _ in range(TUNNELS)]
+    with_keep_alive = [connected(proxy, request_for(origin.url("http"))) for _ in range(TUNNELS)]
     for connection in with_keep_alive:
         assert connection.read_response().content == LINE
     for pid in pair:
