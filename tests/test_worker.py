@@ -19,7 +19,7 @@ from twistedproxy.record.statistics import Requests
 from twistedproxy.settings.load import load
 from twistedproxy.settings.types import Settings
 from twistedproxy.usage import Usage
-from twistedproxy.worker import BURST, CannotLog, Worker, access_log_file
+from twistedproxy.worker import CannotLog, Worker, access_log_file
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -279,10 +279,8 @@ async def test_connections_that_a_client_has_elsewhere(alone: Alone) -> None:
 @pytest_twisted.ensureDeferred
 async def test_share_of_several(alone: Alone) -> None:
     worker = alone.worker
-    assert worker.factory.burst > 1000
     worker.workers = 3
     assert (worker.workers, worker.plane.workers, worker.plane.pool.workers) == (3, 3, 3)
-    assert worker.factory.burst == BURST
     alone.use(downstream__max_connections="10")
     # What the others leave in the queue, they take.
     for _ in range(4):

@@ -297,18 +297,6 @@ def test_drain_leaves_every_port() -> None:
     assert (port.reading, "doRead" in vars(port)) == (False, False)
 
 
-def test_turn_takes_no_more_than_its_burst() -> None:
-    wire = Wire()
-    wire.factory.burst = 4
-    port = Port(wire, waiting=10)
-    wire.factory.accept_on([port])
-    taken = []
-    for _ in range(3):
-        port.turn()
-        taken.append(len(port.accepted))
-    assert taken == [4, 8, 10]
-
-
 @pytest.mark.parametrize(("workers", "limit", "share"), [(1, 10, 10), (3, 10, 4), (4, 2, 1), (4, 0, 100)])
 def test_share_of_all_connections(workers: int, limit: int, share: int) -> None:
     wire = Wire(("downstream.max_connections", str(limit)), max_connections=100)

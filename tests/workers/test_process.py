@@ -33,6 +33,7 @@ from twistedproxy.control.link import (
     Stop,
     connect_end,
 )
+from twistedproxy.headcount import Headcount
 from twistedproxy.record.operational_log import OperationalLog
 from twistedproxy.usage import Usage
 from twistedproxy.workers import process
@@ -79,7 +80,8 @@ class Crew:
         self.port: int = self.listener.getsockname()[1]
         self.lost: Deferred[None] = Deferred()
         self.parent = LinkEnd(lambda: self.lost.callback(None))
-        self.worker = WorkerEnd(self.reactor)
+        self.headcount = Headcount.new()
+        self.worker = WorkerEnd(self.reactor, self.headcount)
         for one, end in zip(socket.socketpair(), (self.parent, self.worker), strict=True):
             connect_end(reactor, one.fileno(), end)
             one.close()
@@ -125,6 +127,7 @@ async def crew(running_reactor: Any, startup: Startup, monkeypatch: pytest.Monke
         made.parent.transport.abortConnection()
     await made.lost
     made.listener.close()
+    made.headcount.close()
     for left in made.worker._listeners.inherited.unused():
         os.close(left.descriptor)
 
@@ -403,10 +406,14 @@ def test_what_its_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.importlib, "import_module", lambda name: Module if name == "some.reactor" else None)
     monkeypatch.setattr(process.signal, "signal", signals.__setitem__)
     monkeypatch.setattr(process, "connect_end", lambda *arguments: connected.append(arguments))
+    parents = Headcount.new()
+    monkeypatch.setattr(process, "HEADCOUNT_DESCRIPTOR", parents.descriptor)
     process.main(["4", "some.reactor"])
     assert installed == ["it", "runs, with signals: False"]
     ((reactor, descriptor, end),) = connected
     assert (reactor, descriptor, type(end)) == (running, 3, WorkerEnd)
     assert [signals[number] for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)] == [signal.SIG_IGN] * 3
+    assert repr(end._headcount) == repr(parents)
     signals[signal.SIGTERM](signal.SIGTERM, None)
     assert installed[2:] == ["terminate"]
+    parents.close()

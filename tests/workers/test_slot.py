@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from tests.workers.conftest import LOOPBACK, FakeProcess, MakeOrders, Processes
 from twistedproxy import __version__
 from twistedproxy.control.link import CannotUse, Report, Startup, Stop
+from twistedproxy.headcount import Headcount
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.usage import Usage
 from twistedproxy.workers.slot import BACK_OFF, LIVED, STARTING, Slot, worker_environment
@@ -31,10 +32,12 @@ class Place:
         self.sockets: dict[str, int] = {}
         self.ready = 0
         self.died: list[Report | None] = []
+        self.headcount = Headcount.new()
         self.slot = Slot(
             processes,
             startup,
             {"PATH": "/bin"},
+            self.headcount,
             sockets=lambda: self.sockets,
             orders=lambda: self.orders,
             became_ready=self._became_ready,
@@ -62,6 +65,7 @@ class Place:
         self.processes.advance(0)
         if self.slot._process is not None:
             self.process.die()
+        self.headcount.close()
 
 
 @pytest.fixture
@@ -86,7 +90,7 @@ async def test_starts(place: Place, startup: Startup, said: list[str]) -> None:
         type(place.processes).__module__,
     )
     assert process.environment == worker_environment({"PATH": "/bin"})
-    assert sorted(process.descriptors) == [0, 1, 2, 3]
+    assert sorted(process.descriptors) == [0, 1, 2, 3, 4]
     assert [process.descriptors[number] for number in range(3)] == [0, 1, 2]
     await place.serve()
     assert process.far.heard == [("Begin", {"startup": startup}), ("Obey", {"orders": place.orders})]

@@ -58,9 +58,10 @@ class WorkerEnd(LinkEnd):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, headcount: Headcount) -> None:
         super().__init__(self._parent_gone)
         self._reactor = reactor
+        self._headcount = headcount
         self._startup: Startup
         self._orders: Orders | None = None
         self._worker: Worker | None = None
@@ -132,7 +133,7 @@ class WorkerEnd(LinkEnd):
             descriptors=raise_limit(),
             standard_output=self._standard_output if startup.in_foreground else None,
             access_log_path=startup.access_log_path,
-            headcount=Headcount(HEADCOUNT_DESCRIPTOR),
+            headcount=self._headcount,
         )
         worker.start()
         return worker
@@ -228,7 +229,7 @@ def main(arguments: list[str]) -> None:
     from twisted.internet import reactor as installed  # not before it is chosen
 
     reactor: Any = installed
-    end = WorkerEnd(reactor)
+    end = WorkerEnd(reactor, Headcount(HEADCOUNT_DESCRIPTOR))
     # A terminal's interrupt, and its end, are for the parent to act on; so is the wish for new log files.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

@@ -63,6 +63,7 @@ class Supervisor:
         self._startup = startup
         self._environment = environment
         self._headcount = Headcount.new()
+        self._over_already = False
         self._slots: list[Slot] = []
         self._leaving: set[Slot] = set()
         self.departed = Statistics()
@@ -218,6 +219,9 @@ class Supervisor:
     def _over(self, _: object) -> None:
         if self._pulse is not None and self._pulse.active():
             self._pulse.cancel()
+        if not self._over_already:
+            self._over_already = True
+            self._headcount.close()
 
     def stop(self) -> None:
         for slot in [*self._slots, *self._leaving]:
