@@ -155,7 +155,7 @@ class Daemon:
         awaited(lambda: self.addresses or self._process_ended(), f"listening: {self.said}")
         assert self.addresses, self.said
         # What it opens after that, such as the control socket, is open then.
-        awaited(lambda: "info  ready\n" in self.log or self._process_ended(), f"ready: {self.said}")
+        awaited(lambda: re.search(r"\bready\n", self.log) or self._process_ended(), f"ready: {self.said}")
         return self
 
     def _process_ended(self) -> bool:
