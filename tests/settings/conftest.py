@@ -57,6 +57,9 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
                 st.sampled_from(("", "off")),
                 st.text(PRINTABLE, min_size=1, max_size=20).map(lambda name: f"/run/{name}".rstrip("/")),
             )
+        case "file path":
+            absolute = st.text(PRINTABLE, min_size=1, max_size=20).map(lambda name: f"/etc/x{name}".rstrip("/"))
+            return st.one_of(st.just(""), absolute)
         case "workers":
             return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
         case "endpoints or none":

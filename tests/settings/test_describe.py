@@ -27,6 +27,7 @@ def test_the_defaults_in_words() -> None:
             "multicast and reserved."
         ),
         "In Via it calls itself by a random name, new at each start.",
+        "Its certificate authority is its own, which is made when it is first asked for.",
         (
             "The access log goes to standard output in the foreground, and to access.log in the state "
             "directory as a daemon, in the squid format."
@@ -51,6 +52,7 @@ access.clients = ["loopback", "private", "2001:db8::/32"]
 access.connect_ports = [443, 563, "8000-8999"]
 access.refuse_destinations = ["link-local", "metadata"]
 forwarding.via = "proxy-1"
+tls.authority = "/etc/ca.pem"
 log.access = "/var/log/proxy.log"
 log.format = "json"
 log.level = "warn"
@@ -63,6 +65,7 @@ log.level = "warn"
         "CONNECT may reach ports 443, 563 and 8000-8999 only.",
         "It never connects to its own listeners, nor to these: link-local and metadata.",
         "In Via it calls itself proxy-1.",
+        "Its certificate authority is the one in /etc/ca.pem.",
         "The access log goes to /var/log/proxy.log, in the json format.",
         "The operational log has everything from the level warn on.",
         "The control API is at /run/control.sock, for the proxy's own user only.",

@@ -123,6 +123,28 @@ def test_other_paths_are_refused(path: object, expected: str) -> None:
     assert refused.value.expected == expected
 
 
+@pytest.mark.parametrize("path", ["", "/etc/ca.pem", "/etc/my ca/é.pem"])
+def test_a_path_for_a_file(path: str) -> None:
+    assert KINDS["file path"].read(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("ca.pem", "an absolute path, or nothing"),
+        ("~/ca.pem", "an absolute path, or nothing"),
+        ("/etc/\n", "a path of printable characters that does not end with a space"),
+        ("/etc/ca.pem ", "a path of printable characters that does not end with a space"),
+        ("/etc/", "a path that does not end with a slash"),
+        (["/etc/ca.pem"], ""),
+    ],
+)
+def test_other_paths_for_a_file_are_refused(path: object, expected: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        KINDS["file path"].read(path)
+    assert refused.value.expected == expected
+
+
 @pytest.mark.parametrize("path", ["", "off", "/run/proxy.sock", "/run/my proxy/é", "/" + "x" * 106])
 def test_a_path_for_a_socket(path: str) -> None:
     assert KINDS["socket path"].read(path) == path

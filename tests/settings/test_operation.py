@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twistedproxy.settings.load import load
-from twistedproxy.settings.operation import ControlSettings, ServiceSettings
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.problems import SettingsError
 
 
@@ -35,9 +35,15 @@ def test_workers_on_the_command_line(override: tuple[str, str], value: int | str
     assert load("", "a.toml", [override]).settings.service.workers == value
 
 
+def test_an_operators_authority() -> None:
+    assert load('tls.authority = "/etc/ca.pem"', "a.toml").settings.tls == TLSSettings(authority="/etc/ca.pem")
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
+        ('tls.authority = "ca.pem"', 'tls.authority: expected an absolute path, or nothing, got "ca.pem"'),
+        ("tls.authority = 1", "tls.authority: expected a string, got 1"),
         ("service.workers = 65", 'service.workers: expected an integer from 1 to 64, or "auto", got 65'),
         (
             'service.workers = "2"',

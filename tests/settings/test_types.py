@@ -50,6 +50,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "refuse_destinations": ("link-local", "metadata", "unspecified", "multicast", "reserved"),
     },
     "forwarding": {"via": ""},
+    "tls": {"authority": ""},
     "control": {"socket": "", "metrics": ()},
     "log": {"access": "", "format": "squid", "level": "info"},
 }

@@ -3,7 +3,7 @@
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
-from twistedproxy.settings.operation import ControlSettings, ServiceSettings
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.types import (
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Sources",
+    "TLSSettings",
     "TunnelSettings",
     "UpstreamSettings",
     "annotated_toml",

@@ -92,6 +92,9 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
     via = settings.forwarding.via
     yield (f"In Via it calls itself {via}." if via else "In Via it calls itself by a random name, new at each start.")
+    path = settings.tls.authority
+    which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
+    yield f"Its certificate authority is {which}."
     yield _access_log(settings.log)
     yield f"The operational log has everything from the level {settings.log.level} on."
     yield from _control(settings.control)

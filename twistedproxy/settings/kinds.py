@@ -139,6 +139,18 @@ def _socket_path(value: object) -> object:
     return value
 
 
+def _file_path(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit
+    if value and not value.startswith("/"):
+        raise Unfit("an absolute path, or nothing")
+    if not value.isprintable() or value != value.rstrip():
+        raise Unfit("a path of printable characters that does not end with a space")
+    if value.endswith("/"):
+        raise Unfit("a path that does not end with a slash")
+    return value
+
+
 def _workers(value: object) -> object:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS):
         return value
@@ -225,6 +237,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("pseudonym", "a string", _pseudonym),
             Kind("log path", "a string", _log_path),
             Kind("socket path", "a string", _socket_path),
+            Kind("file path", "a string", _file_path),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

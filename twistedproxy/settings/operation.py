@@ -53,6 +53,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = 10.0
 
 
+class TLSSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate authority that the proxy's own certificates come from."""
+
+    authority: Annotated[
+        str,
+        special(
+            "file path",
+            "The certificate authority: the absolute path of a PEM file with a private key without a password, its "
+            "certificate and, where that is an intermediate, those above it. The file must not be readable by "
+            "everybody. When it is empty: the proxy's own, which is made in the directory `ca` of the state directory "
+            "when it is first asked for.",
+            examples=["/etc/twistedproxy/authority.pem"],
+        ),
+    ] = ""
+
+
 class ControlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the proxy can be looked at and steered while it runs."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import msgspec
 
 from twistedproxy.settings.kinds import choice, count, duration, flag, size, special
-from twistedproxy.settings.operation import ControlSettings, ServiceSettings
+from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 
 _KIB = 1024
 
@@ -401,5 +401,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
+    tls: TLSSettings = TLSSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
