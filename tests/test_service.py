@@ -80,6 +80,7 @@ class Fixture:
             standard_output=LogFile(STANDARD_OUTPUT, self.reactor) if foreground else None,
             access_log_path=self.log,
             control_socket=self.directory / "control.sock",
+            state_directory=self.directory / "state",
             descriptors=1000,
             settings_file=str(self.directory / "pyproxy.toml"),
             notifier=Notifier(self.environment, pid=os.getpid(), monotonic=time.monotonic),
@@ -343,6 +344,31 @@ async def test_says_what_is_unwise(fixture: Fixture, said: list[str], handlers: 
     assert [line.split()[0] for line in said[1:-1]] == ["warn"] * len(said[1:-1])
     assert len(said) > 2
     assert said[-1] == "info ready"
+
+
+@pytest_twisted.ensureDeferred
+async def test_authority_that_cannot_be_used_is_only_said(
+    fixture: Fixture, said: list[str], handlers: Handlers, logged_errors: Any
+) -> None:
+    none = f"{fixture.directory}/none.pem"
+    made = started(fixture, ("tls.authority", none))
+    line = f"error the certificate authority cannot be used: {none}: No such file or directory"
+    assert line in said
+    assert said[-1] == "info ready"
+    said.clear()
+    assert not fixture.reload(made, ("tls.authority", ""))
+    assert line not in said
+    assert not fixture.reload(made, ("tls.authority", none))
+    assert line in said
+    assert len(logged_errors.flush_messages()) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_authority_is_kept_with_the_state(fixture: Fixture, handlers: Handlers) -> None:
+    made = started(fixture)
+    assert not (fixture.directory / "state").exists()
+    await made.custody.authority()
+    assert (fixture.directory / "state" / "ca" / "twistedproxy-ca.pem").exists()
 
 
 async def turn(fixture: Fixture) -> None:

@@ -73,6 +73,7 @@ class Daemon:
             standard_output=None,
             access_log_path=self.directory / "access.log",
             control_socket=self.directory / "control.sock",
+            state_directory=self.directory / "state",
             descriptors=1000,
             settings_file=str(self.directory / "pyproxy.toml"),
             environment={"PATH": "/bin"},

@@ -29,6 +29,7 @@ def surroundings(directory: Path, log: str | None = None, **more: Any) -> Surrou
         standard_output=None,
         access_log_path=directory / "state" / DIRECTORY / "access.log",
         control_socket=directory / "run" / DIRECTORY / "control.sock",
+        state_directory=directory / "state" / DIRECTORY,
         descriptors=100,
         **more,
     )
@@ -80,8 +81,18 @@ def test_only_directories_of_its_own_are_given_away(tmp_path: Path, monkeypatch:
     made = surroundings(tmp_path, twistd={"uid": 7, "gid": 8})
     made.control_socket = tmp_path / "control.sock"
     made.access_log_path = "-"
+    made.state_directory = tmp_path / "state"
     made.give_to_account([])
     assert owners.given == {}
+
+
+def test_state_is_given_away_wherever_the_logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate authority is made there, when it is asked for."""
+    owners = Owners(monkeypatch)
+    made = surroundings(tmp_path, twistd={"uid": 7, "gid": 8})
+    made.access_log_path = "-"
+    made.give_to_account([])
+    assert owners.given == {str(tmp_path / room / DIRECTORY): (7, 8) for room in ("run", "state")}
 
 
 @pytest.mark.parametrize(("user", "twistd"), [(1000, {"uid": 7, "gid": 8}), (0, {}), (0, {"uid": None, "gid": None})])

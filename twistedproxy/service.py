@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -25,6 +26,7 @@ from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import random_pseudonym
 from twistedproxy.steering import Steering
 from twistedproxy.surroundings import Surroundings
+from twistedproxy.tls.custody import Custody
 from twistedproxy.upgrade import start_successor
 from twistedproxy.workers.workforce import Workforce
 
@@ -73,6 +75,7 @@ class ProxyService(Service):
             descriptors=surroundings.descriptors,
             standard_output=surroundings.standard_output,
         )
+        self.custody = Custody(reactor, Path(surroundings.state_directory))
         self._door: Any = None
         self._changing = DeferredLock()
         self._status_call: Any = None
@@ -185,6 +188,7 @@ class ProxyService(Service):
         old, self.loaded = self.loaded, loaded
         self.generation += 1
         self._set_level(loaded.settings.log.level)
+        self.custody.use(loaded.settings.tls)
         self._listeners.close_gone()
         if not self._stopping and loaded.settings.control != old.settings.control:
             complaints = [*complaints, *self._reopen_door()]
@@ -258,6 +262,8 @@ class ProxyService(Service):
         self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
         # Only now: who reads that it listens may send a signal at once.
         self._tell()
+        self.custody.use(self.loaded.settings.tls)
+        self.custody.start()
         if self.surroundings.handover is None:
             self._open_door()
         orders = self._orders(self.loaded.settings, self.generation, self.level)
@@ -429,6 +435,7 @@ class ProxyService(Service):
                 self._log.failure("the proxy did not stop in good order", result)
         if self._status_call is not None and self._status_call.active():
             self._status_call.cancel()
+        self.custody.stop()
         self._log.info("stopped")
         return self._door.close() if self._door is not None else succeed(None)
 

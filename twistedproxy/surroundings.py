@@ -22,9 +22,9 @@ class Surroundings:
     """The process and its place.
 
     ``operational_log`` is None when twistd was told to log elsewhere, ``standard_output`` for a daemon, which has none.
-    ``access_log_path`` and ``control_socket`` are where these are when the settings do not say. ``descriptors`` is how
-    many there may be. ``twistd`` are twistd's own options, and ``arguments`` what comes after ``pyproxy``.
-    ``settings_file`` is where settings are kept.
+    ``access_log_path`` and ``control_socket`` are where these are when the settings do not say, and ``state_directory``
+    is where state is kept. ``descriptors`` is how many there may be. ``twistd`` are twistd's own options, and
+    ``arguments`` what comes after ``pyproxy``. ``settings_file`` is where settings are kept.
     ``environment`` is for the processes that the daemon starts; ``notifications`` are further variables, by which a
     successor tells the service manager how it goes.
     """
@@ -33,6 +33,7 @@ class Surroundings:
     standard_output: LogFile | None
     access_log_path: str | Path
     control_socket: str | Path
+    state_directory: str | Path
     descriptors: int
     settings_file: str = ""
     in_foreground: bool = True
@@ -55,8 +56,8 @@ class Surroundings:
             return
         if group is None and account is not None:
             group = pwd.getpwuid(account).pw_gid
-        own = [Path(self.control_socket).parent, Path(self.access_log_path).parent]
-        directories = [str(path) for path in own if path.name == DIRECTORY]
+        own = [Path(self.control_socket).parent, Path(self.access_log_path).parent, Path(self.state_directory)]
+        directories = list(dict.fromkeys(str(path) for path in own if path.name == DIRECTORY))
         for directory in directories:
             os.makedirs(directory, mode=0o750, exist_ok=True)
         log = self.operational_log

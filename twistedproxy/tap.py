@@ -159,6 +159,7 @@ def _surroundings(options: Options, reactor: Any) -> Surroundings:
         standard_output=standard_output if in_foreground else None,
         access_log_path=STANDARD_OUTPUT if in_foreground else state_directory(os.environ, is_root) / "access.log",
         control_socket=runtime_directory(os.environ, is_root) / "control.sock",
+        state_directory=state_directory(os.environ, is_root),
         descriptors=raise_limit(),
         settings_file=options.sources.path,
         in_foreground=in_foreground,
