@@ -6,15 +6,18 @@ import os
 import tempfile
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from twistedproxy import __version__
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import (
     Candidate,
+    CertificateAuthority,
+    CertificateFormat,
     Change,
     Connections,
     Level,
@@ -32,6 +35,7 @@ from twistedproxy.settings.keys import keys
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
 from twistedproxy.settings.types import Settings
+from twistedproxy.tls.authority import Authority, AuthorityError, utc
 
 if TYPE_CHECKING:
     from twistedproxy.service import ProxyService
@@ -139,6 +143,27 @@ class Steering:
         self._service.set_level(level)
         return succeed(None)
 
+    def certificate_authority(self) -> Deferred[CertificateAuthority]:
+        return self._service.custody.authority().addCallbacks(self._described, _not_usable)
+
+    def authority_certificate(self, format: CertificateFormat) -> Deferred[bytes]:
+        authority = self._service.custody.authority()
+        return authority.addCallbacks(lambda found: found.export(format), _not_usable)
+
+    def renew_authority(self) -> Deferred[CertificateAuthority]:
+        return self._service.custody.renew().addCallbacks(self._described, _not_usable)
+
+    def _described(self, authority: Authority) -> CertificateAuthority:
+        return CertificateAuthority(
+            origin=authority.origin,
+            subject=authority.subject,
+            fingerprint=authority.fingerprint,
+            not_before=authority.certificate.not_valid_before_utc.timestamp(),
+            not_after=authority.ends.timestamp(),
+            days_left=authority.days_left(utc(time.time())),
+            files=self._service.custody.files(),
+        )
+
 
 class KeptFile:
     """The file at ``path``, whose text can be replaced and had back."""
@@ -198,6 +223,11 @@ def _resemble(descriptor: int, path: str) -> None:
     with suppress(PermissionError):
         os.fchown(descriptor, there.st_uid, there.st_gid)
     os.fchmod(descriptor, there.st_mode & 0o7777)
+
+
+def _not_usable(failure: Failure) -> NoReturn:
+    failure.trap(AuthorityError)
+    raise CannotBeDone(str(failure.value)) from failure.value
 
 
 def _value(settings: Settings, path: str) -> Any:

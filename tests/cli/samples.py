@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from twistedproxy.control.types import Connection, Connections, Setting, SettingsInForce, Status, Worker
+from twistedproxy.control.types import (
+    CertificateAuthority,
+    Connection,
+    Connections,
+    Setting,
+    SettingsInForce,
+    Status,
+    Worker,
+)
 from twistedproxy.record.statistics import BOUNDS, Histogram, Requests, Statistics
 
 
@@ -75,4 +83,14 @@ SETTINGS = SettingsInForce(
         Setting("access.connect_ports", [443, "8000-8999"], "--set"),
         Setting("upstream.pool", True, "default"),
     ],
+)
+
+AUTHORITY = CertificateAuthority(
+    origin="own",
+    subject="CN=twistedproxy CA 12ab34cd",
+    fingerprint="AB:CD:EF",
+    not_before=1795421523.0,
+    not_after=2110954323.0,
+    days_left=3652,
+    files=["/var/lib/twistedproxy/ca/twistedproxy-ca.pem", "/var/lib/twistedproxy/ca/twistedproxy-ca-cert.pem"],
 )

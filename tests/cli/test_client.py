@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.api import API, Silence, answer, problem
-from tests.cli.samples import CONNECTIONS, SETTINGS, STATUS
+from tests.cli.samples import AUTHORITY, CONNECTIONS, SETTINGS, STATUS
 from twistedproxy.cli import client as client_module
 from twistedproxy.cli.client import Client, UnixConnection, sockets
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
@@ -62,7 +62,7 @@ def test_sockets(environment: dict[str, str], is_root: bool, given: str, expecte
 
 
 def test_every_route_is_asked_as_the_api_says(api: API) -> None:
-    given_out = (STATUS, CONNECTIONS, SETTINGS, VERDICT, Done("yes"), LogLevel("info"), Health("ok"))
+    given_out = (STATUS, CONNECTIONS, SETTINGS, VERDICT, Done("yes"), LogLevel("info"), AUTHORITY, Health("ok"))
     samples: dict[type, object] = {type(one): one for one in given_out}
     for method, path, _, given, _ in ROUTES:
         api.answers[method, path.replace("{id}", "0-17")] = answer(samples[given])
@@ -79,6 +79,8 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
     assert client.upgrade() == Done("yes")
     assert client.log_level() == LogLevel("info")
     assert client.set_log_level("debug") == LogLevel("info")
+    assert client.certificate_authority() == AUTHORITY
+    assert client.renew_authority() == AUTHORITY
     assert client.readiness() == (True, Health("ok"))
     asked = [(method, path) for method, path, _ in api.requests]
     assert asked == [(method, path.replace("{id}", "0-17")) for method, path, *_ in ROUTES if path != "/healthz"]
@@ -90,6 +92,13 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         "/api/v1/drain": b'{"timeout":2.5}',
         "/api/v1/log-level": b'{"level":"debug"}',
     }
+
+
+def test_certificate(api: API) -> None:
+    api.answers["GET", "/api/v1/ca/certificate?format=der"] = answer("bytes", kind="application/pkix-cert")
+    assert Client([api.path]).authority_certificate("der") == b"bytes"
+    with pytest.raises(Refused):
+        Client([api.path]).authority_certificate("p12")
 
 
 def test_queries_and_ids_are_quoted(api: API) -> None:

@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import (
     Candidate,
+    CertificateAuthority,
+    CertificateFormat,
     Change,
     Connection,
     Connections,
@@ -90,6 +92,9 @@ class FakeSteered:
         self.open = Connections(
             7, [Connection("0-17", "192.0.2.7", "request", 1.5, 2, "GET", "http://a.test/", "192.0.2.9:80", 100, 200)]
         )
+        self.authority = CertificateAuthority(
+            "own", "CN=twistedproxy CA 1", "AB:CD", 1795421523.0, 2110954323.0, 3652, ["/var/lib/twistedproxy/ca/a.pem"]
+        )
         self.in_force = SettingsInForce(
             4,
             "/etc/twistedproxy/pyproxy.toml",
@@ -148,6 +153,18 @@ class FakeSteered:
     def set_log_level(self, level: Level) -> Deferred[None]:
         self.asked.append(level)
         return self._say(None)
+
+    def certificate_authority(self) -> Deferred[CertificateAuthority]:
+        self.asked.append("authority")
+        return self._say(self.authority)
+
+    def authority_certificate(self, format: CertificateFormat) -> Deferred[bytes]:
+        self.asked.append(format)
+        return self._say(b"\xff" + format.encode())
+
+    def renew_authority(self) -> Deferred[CertificateAuthority]:
+        self.asked.append("renew")
+        return self._say(self.authority)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from twistedproxy.control.api import (
+    CERTIFICATE_PATH,
     JSON,
     METRICS_PATH,
     OPEN_PATHS,
@@ -137,6 +138,28 @@ def test_log_level(steered: Any) -> None:
     assert said(ask(steered, "GET", "/api/v1/log-level")) == {"level": "info"}
     assert said(ask(steered, "PUT", "/api/v1/log-level", b'{"level": "debug"}')) == {"level": "debug"}
     assert steered.asked == [LogLevel("debug").level]
+
+
+def test_certificate_authority(steered: Any) -> None:
+    expected = msgspec.to_builtins(steered.authority)
+    assert said(ask(steered, "GET", "/api/v1/ca")) == expected
+    assert said(ask(steered, "POST", "/api/v1/ca/renew")) == expected
+    assert steered.asked == ["authority", "renew"]
+
+
+@pytest.mark.parametrize(
+    ("query", "format", "media_type"),
+    [
+        ("", "pem", "application/x-pem-file"),
+        ("?format=pem", "pem", "application/x-pem-file"),
+        ("?format=der", "der", "application/pkix-cert"),
+        ("?format=p12", "p12", "application/x-pkcs12"),
+    ],
+)
+def test_certificate(steered: Any, query: str, format: str, media_type: str) -> None:
+    answer = ask(steered, "GET", f"{CERTIFICATE_PATH}{query}")
+    assert answer == Answer(200, media_type, b"\xff" + format.encode())
+    assert steered.asked == [format]
 
 
 @pytest.mark.parametrize("state", ["starting", "ready", "reloading", "draining", "stopping"])
@@ -287,6 +310,9 @@ def test_content_of_the_type(steered: Any, content_type: str) -> None:
         ("/api/v1/connections?state=odd", "state is one of idle, request, tunnel, closing"),
         ("/api/v1/connections?limit=1&limit=2", "limit is there more than once"),
         ("/api/v1/connections?host=a", "no argument 'host' is known here"),
+        ("/api/v1/ca/certificate?format=cer", "format is one of pem, der, p12"),
+        ("/api/v1/ca/certificate?format=", "format is one of pem, der, p12"),
+        ("/api/v1/ca/certificate?limit=1", "no argument 'limit' is known here"),
         ("/api/v1/status?limit=1", "no argument 'limit' is known here"),
         ("/api/v1/status?%ff=1", "no argument '\ufffd' is known here"),
     ],
@@ -304,7 +330,13 @@ def test_settings_that_are_not_valid_are_not_applied(steered: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["settings/apply", "reload", "upgrade"])
+@pytest.mark.parametrize("path", ["/api/v1/ca", CERTIFICATE_PATH])
+def test_there_is_no_authority(steered: Any, path: str) -> None:
+    steered.against = "ca.pem has a private key that other users can read"
+    assert refused(ask(steered, "GET", path), 409)["detail"] == steered.against
+
+
+@pytest.mark.parametrize("path", ["settings/apply", "reload", "upgrade", "ca/renew"])
 def test_it_cannot_be_done(steered: Any, path: str) -> None:
     steered.against = "cannot listen on tcp:80: Permission denied\nthe settings were not reloaded"
     assert refused(ask(steered, "POST", f"/api/v1/{path}"), 409) == {
@@ -332,7 +364,10 @@ def test_an_answer_that_cannot_be_encoded(steered: Any, logged_errors: Any) -> N
 # ---------------------------------------------------------------- the door for everybody
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, *_ in ROUTES] + [("GET", OPENAPI_PATH)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, path) for method, path, *_ in ROUTES] + [("GET", OPENAPI_PATH), ("GET", CERTIFICATE_PATH)],
+)
 def test_what_is_open_to_everybody(steered: Any, method: str, path: str) -> None:
     answers: list[Answer] = []
     api = Api(steered, OPEN_PATHS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from twistedproxy.control.api import METRICS_PATH, OPENAPI_PATH
+from twistedproxy.control.api import CERTIFICATE_PATH, METRICS_PATH, OPENAPI_PATH
 from twistedproxy.control.openapi import document, openapi
 from twistedproxy.control.types import ROUTES
 
@@ -29,7 +29,7 @@ def test_the_file_in_the_repository_is_current() -> None:
 
 def test_every_route_is_described_and_nothing_else() -> None:
     routes = {(method, path) for method, path, *_ in ROUTES}
-    assert set(OPERATIONS) == routes | {("GET", OPENAPI_PATH), ("GET", METRICS_PATH)}
+    assert set(OPERATIONS) == routes | {("GET", path) for path in (OPENAPI_PATH, METRICS_PATH, CERTIFICATE_PATH)}
 
 
 @pytest.mark.parametrize(("method", "path", "takes", "gives", "purpose"), ROUTES)

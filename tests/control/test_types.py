@@ -41,7 +41,7 @@ def test_there_and_back(thing: Any) -> None:
     assert there_and_back(thing) == thing
 
 
-@pytest.mark.parametrize("name", ["now", "open", "in_force", "verdict"])
+@pytest.mark.parametrize("name", ["now", "open", "in_force", "verdict", "authority"])
 def test_what_the_daemon_says_there_and_back(steered: Any, name: str) -> None:
     thing = getattr(steered, name)
     assert there_and_back(thing) == thing

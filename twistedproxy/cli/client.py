@@ -21,6 +21,8 @@ import msgspec
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
 from twistedproxy.control.types import (
     Candidate,
+    CertificateAuthority,
+    CertificateFormat,
     Connections,
     Done,
     Drain,
@@ -159,6 +161,18 @@ class Client:
         """Write the operational log from ``level`` on."""
         return self._ask("PUT", "/api/v1/log-level", LogLevel, LogLevel(level))
 
+    def certificate_authority(self) -> CertificateAuthority:
+        """The certificate authority; it is made if there is none."""
+        return self._ask("GET", "/api/v1/ca", CertificateAuthority)
+
+    def authority_certificate(self, format: CertificateFormat) -> bytes:
+        """Its certificate, without the key."""
+        return self._content(f"/api/v1/ca/certificate?format={format}")
+
+    def renew_authority(self) -> CertificateAuthority:
+        """Make a new authority."""
+        return self._ask("POST", "/api/v1/ca/renew", CertificateAuthority)
+
     def readiness(self) -> tuple[bool, Health]:
         """Whether it takes new connections, and what it says about that."""
         path = "/readyz"
@@ -167,11 +181,14 @@ class Client:
 
     def metrics(self) -> str:
         """Its numbers, as Prometheus reads them."""
-        path = "/metrics"
+        return self._content("/metrics").decode("utf-8", "backslashreplace")
+
+    def _content(self, path: str) -> bytes:
+        """What is there, where that is not JSON."""
         status, kind, body = self._exchange("GET", path, None, QUICK)
         if status >= 300:
             self._refuse(path, status, kind, body)
-        return body.decode("utf-8", "backslashreplace")
+        return body
 
     def _ask(
         self, method: str, path: str, answer: type[T], sent: msgspec.Struct | None = None, patience: float = QUICK

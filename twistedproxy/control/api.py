@@ -21,12 +21,15 @@ from twisted.logger import Logger
 from twistedproxy.control.openapi import document
 from twistedproxy.control.steering import CannotBeDone, Steered
 from twistedproxy.control.types import (
+    CERTIFICATE_TYPES,
     CONNECTION_ID,
     LISTED_CONNECTIONS,
     MOST_CONNECTIONS,
     READY,
     ROUTES,
     Candidate,
+    CertificateAuthority,
+    CertificateFormat,
     Connections,
     ConnectionState,
     Done,
@@ -44,6 +47,13 @@ PROBLEM: Final = "application/problem+json"
 
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 METRICS_PATH: Final = "/metrics"
+CERTIFICATE_PATH: Final = "/api/v1/ca/certificate"
+
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "/api/v1/connections": ("limit", "client", "state"),
+    CERTIFICATE_PATH: ("format",),
+}
+"""What a query may have, where it may have anything."""
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
 """What is answered at a door that everybody may knock at."""
@@ -134,6 +144,8 @@ class Api:
             ("POST", "/api/v1/upgrade"): self._upgrade,
             ("GET", "/api/v1/log-level"): self._log_level,
             ("PUT", "/api/v1/log-level"): self._set_log_level,
+            ("GET", "/api/v1/ca"): self._authority,
+            ("POST", "/api/v1/ca/renew"): self._renew_authority,
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
         }
@@ -142,9 +154,10 @@ class Api:
             if only is None or path in only:
                 decoder: msgspec.json.Decoder[Any] | None = None if takes is None else msgspec.json.Decoder(takes)
                 self._routes.setdefault(path, {})[method] = _Route(decoder, actions[method, path])
-        for path in (OPENAPI_PATH, METRICS_PATH):
+        others = {OPENAPI_PATH: self._openapi, METRICS_PATH: self._openapi, CERTIFICATE_PATH: self._certificate}
+        for path, act in others.items():
             if only is None or path in only:
-                self._routes[path] = {"GET": _Route(None, self._openapi)}
+                self._routes[path] = {"GET": _Route(None, act)}
 
     def __repr__(self) -> str:
         return f"<Api {len(self._routes)} paths of {self._steered!r}>"
@@ -240,6 +253,20 @@ class Api:
         wanted: LogLevel = wish.content
         return self._steered.set_log_level(wanted.level).addCallback(lambda _: wanted)
 
+    def _authority(self, _wish: _Wish) -> Deferred[CertificateAuthority]:
+        return self._steered.certificate_authority()
+
+    def _renew_authority(self, _wish: _Wish) -> Deferred[CertificateAuthority]:
+        return self._steered.renew_authority()
+
+    def _certificate(self, wish: _Wish) -> Deferred[Answer]:
+        format = wish.query.get("format", "pem")
+        if format not in CERTIFICATE_TYPES:
+            raise Refusal(400, f"format is one of {', '.join(CERTIFICATE_TYPES)}")
+        known: CertificateFormat = format
+        given = self._steered.authority_certificate(known)
+        return given.addCallback(lambda content: Answer(200, CERTIFICATE_TYPES[known], content))
+
     def _healthy(self, _wish: _Wish) -> Health:
         return Health("ok")
 
@@ -296,7 +323,7 @@ def _arguments(path: str, query: str) -> dict[str, str]:
     if path in OPEN_PATHS:
         # Probes and scrapers have some of their own.
         return {}
-    known = ("limit", "client", "state") if path == "/api/v1/connections" else ()
+    known = _ARGUMENTS.get(path, ())
     arguments: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, get_args
 
 import msgspec
 
 from twistedproxy.control.types import (
+    CERTIFICATE_TYPES,
     CONNECTION_ID,
     LISTED_CONNECTIONS,
     MOST_CONNECTIONS,
@@ -31,7 +33,13 @@ _PROBLEMS: Final = {
     "500": "A fault, which the operational log has.",
 }
 
-_MAY_FAIL: Final = ("/api/v1/settings/apply", "/api/v1/reload", "/api/v1/upgrade")
+_MAY_FAIL: Final = (
+    "/api/v1/settings/apply",
+    "/api/v1/reload",
+    "/api/v1/upgrade",
+    "/api/v1/ca",
+    "/api/v1/ca/renew",
+)
 """Where the state of the daemon may be against it."""
 
 _QUERY: Final[dict[str, tuple[dict[str, Any], ...]]] = {
@@ -80,6 +88,16 @@ def openapi() -> dict[str, Any]:
     for method, path, takes, gives, purpose in ROUTES:
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, takes, gives, purpose)
     paths["/api/v1/openapi.json"] = {"get": _plain("get_openapi", "This document.", {"application/json": "object"})}
+    certificate = _plain(
+        "get_ca_certificate",
+        "The certificate of the authority, for clients to trust; the key stays where it is.",
+        dict.fromkeys(CERTIFICATE_TYPES.values(), "string"),
+        ("400", "409", "500"),
+    )
+    description = "As text, as bytes, or in PKCS #12 without a password."
+    schema = {"enum": list(CERTIFICATE_TYPES), "default": "pem"}
+    certificate["parameters"] = [{"name": "format", "in": "query", "description": description, "schema": schema}]
+    paths["/api/v1/ca/certificate"] = {"get": certificate}
     texts = {"text/plain": "string", "application/openmetrics-text": "string"}
     paths["/metrics"] = {"get": _plain("get_metrics", "The numbers, as Prometheus reads them.", texts)}
     return {
@@ -119,11 +137,11 @@ def _operation(method: str, path: str, takes: type | None, gives: type, purpose:
     return operation
 
 
-def _plain(name: str, purpose: str, kinds: dict[str, str]) -> dict[str, Any]:
+def _plain(name: str, purpose: str, kinds: dict[str, str], statuses: Sequence[str] = ("400", "500")) -> dict[str, Any]:
     """An operation whose answer is not one of our types; ``kinds`` has JSON's type by media type."""
     content = {media_type: {"schema": {"type": kind}} for media_type, kind in kinds.items()}
     responses: dict[str, Any] = {"200": {"description": "Here it is.", "content": content}}
-    for status in ("400", "500"):
+    for status in statuses:
         responses[status] = _response(_PROBLEMS[status], Problem, "application/problem+json")
     return {"operationId": name, "summary": purpose, "responses": responses}
 

@@ -6,7 +6,17 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from twistedproxy.control.types import Candidate, Connections, Level, SettingsInForce, State, Status, Verdict
+from twistedproxy.control.types import (
+    Candidate,
+    CertificateAuthority,
+    CertificateFormat,
+    Connections,
+    Level,
+    SettingsInForce,
+    State,
+    Status,
+    Verdict,
+)
 
 
 class CannotBeDone(Exception):
@@ -67,4 +77,16 @@ class Steered(Protocol):
 
     def set_log_level(self, level: Level) -> Deferred[None]:
         """Write the operational log from ``level`` on, until the next reload."""
+        ...
+
+    def certificate_authority(self) -> Deferred[CertificateAuthority]:
+        """The authority in use, made now where there is none. Fails with `CannotBeDone` when it cannot be used."""
+        ...
+
+    def authority_certificate(self, format: CertificateFormat) -> Deferred[bytes]:
+        """Its certificate, without the key. Fails as `certificate_authority` does."""
+        ...
+
+    def renew_authority(self) -> Deferred[CertificateAuthority]:
+        """Make a new one in the place of the proxy's own. Fails with `CannotBeDone`, also for the operator's."""
         ...

@@ -22,6 +22,16 @@ LISTED_CONNECTIONS = 1000
 MOST_CONNECTIONS = 10_000
 """How many connections are listed at most."""
 
+CertificateFormat = Literal["pem", "der", "p12"]
+"""In which forms the authority's certificate is given out; PKCS #12 comes without a password."""
+
+CERTIFICATE_TYPES: dict[CertificateFormat, str] = {
+    "pem": "application/x-pem-file",
+    "der": "application/pkix-cert",
+    "p12": "application/x-pkcs12",
+}
+"""The media type of each."""
+
 CONNECTION_ID = "[0-9]{1,10}-[0-9]{1,20}"
 """What the id of a connection looks like."""
 
@@ -148,6 +158,24 @@ class Drain(msgspec.Struct, forbid_unknown_fields=True):
     timeout: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None
 
 
+class CertificateAuthority(msgspec.Struct):
+    """The authority that the proxy's certificates come from.
+
+    ``origin`` is ``own`` where the proxy has made it, ``operator`` where `tls.authority` names it. ``fingerprint`` is
+    the SHA-256 of its certificate. ``not_before`` and ``not_after`` are in seconds since 1970, and of several
+    certificates in a chain the end is the earliest; ``days_left`` is negative when it has passed. ``files`` are on the
+    proxy's machine.
+    """
+
+    origin: Literal["own", "operator"]
+    subject: str
+    fingerprint: str
+    not_before: float
+    not_after: float
+    days_left: int
+    files: list[str]
+
+
 class Health(msgspec.Struct):
     """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
 
@@ -167,6 +195,8 @@ ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
     ("POST", "/api/v1/upgrade", None, Done, "Start the installed version on the same sockets, then drain this one."),
     ("GET", "/api/v1/log-level", None, LogLevel, "The level of the operational log."),
     ("PUT", "/api/v1/log-level", LogLevel, LogLevel, "Set the level of the operational log."),
+    ("GET", "/api/v1/ca", None, CertificateAuthority, "The certificate authority; it is made if there is none."),
+    ("POST", "/api/v1/ca/renew", None, CertificateAuthority, "Make a new authority; files of the old one are kept."),
     ("GET", "/healthz", None, Health, "200 while the daemon lives."),
     ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
 )
