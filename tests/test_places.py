@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twistedproxy.places import runtime_directory, settings_file, state_directory
+from twistedproxy.places import data_directory, runtime_directory, settings_file, state_directory
 
 HOME = {"HOME": "/somewhere/me"}
 
@@ -66,3 +66,16 @@ def test_runtime_directory(environment: dict[str, str], is_root: bool, expected:
 )
 def test_settings_file(environment: dict[str, str], is_root: bool, expected: str) -> None:
     assert settings_file(environment, is_root) == Path(expected) / "pyproxy.toml"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"HOME": "/somewhere/me"}, "/somewhere/me/.local/share/twistedproxy"),
+        ({"HOME": "/somewhere/me", "XDG_DATA_HOME": "/data"}, "/data/twistedproxy"),
+        ({"HOME": "/somewhere/me", "XDG_DATA_HOME": "data"}, "/somewhere/me/.local/share/twistedproxy"),
+        ({}, "/.local/share/twistedproxy"),
+    ],
+)
+def test_data_directory(environment: dict[str, str], expected: str) -> None:
+    assert data_directory(environment) == Path(expected)

@@ -48,6 +48,11 @@ def runtime_directory(environment: Mapping[str, str], is_root: bool) -> Path:
     return Path(given) / DIRECTORY if os.path.isabs(given) else state_directory(environment, is_root)
 
 
+def data_directory(environment: Mapping[str, str]) -> Path:
+    """Where a user's own copies are kept of what the proxy gives out, for the programs of that user to read."""
+    return _xdg(environment, "XDG_DATA_HOME", ".local/share")
+
+
 def _xdg(environment: Mapping[str, str], variable: str, default: str) -> Path:
     given = environment.get(variable, "")
     # The specification: a path that is not absolute is to be ignored.

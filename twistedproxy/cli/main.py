@@ -9,7 +9,9 @@ from typing import Any, Final, NoReturn
 import click
 
 from twistedproxy import __version__
+from twistedproxy.cli.ca import ca
 from twistedproxy.cli.connections import connections
+from twistedproxy.cli.environment import env
 from twistedproxy.cli.invocation import Invocation, asks_the_daemon
 from twistedproxy.cli.lifecycle import drain, health, log_level, metrics, reload, upgrade
 from twistedproxy.cli.outcomes import EXIT_CODES, UNEXPECTED, ControlError, Refused
@@ -80,7 +82,7 @@ def completion(shell: str) -> None:
     click.echo(kind(commands, {}, PROGRAM, _COMPLETION_VARIABLE).source())
 
 
-for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics):
+for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics, ca, env):
     commands.add_command(_command)
 
 commands.add_command(Later("install-service", help="Make the proxy a service of systemd."))

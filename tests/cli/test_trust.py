@@ -1,0 +1,52 @@
+"""The instructions: each system has some, and no name of an authority breaks a command."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from twistedproxy.cli.trust import CER, PEM, SYSTEMS, instructions
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_steps(system: str) -> None:
+    steps = instructions("CN=twistedproxy CA 12ab34cd", [system])[system]
+    # It begins with the file that the other steps use, and ends with the way back.
+    file = CER if system in ("windows", "android", "ios") else PEM
+    assert steps[0] == f"pyproxyctl ca export --format {'cer' if file == CER else 'pem'} {file}"
+    assert any(file in step for step in steps[1:])
+    assert any(step.startswith("to undo: ") for step in steps)
+    assert [step for step in steps if "{" in step or "}" in step] == []
+
+
+@pytest.mark.parametrize("system", ["debian", "fedora", "alpine", "macos", "chromium", "java"])
+def test_commands_are_shell(system: str) -> None:
+    steps = instructions("CN=it's $(mine); `me`,O=x", [system])[system]
+    commands = [step.removeprefix("to undo: ") for step in steps if re.match(r"(to undo: )?[a-z]+ ", step)]
+    commands = [one for one in commands if not one.startswith("on other")]
+    done = subprocess.run(["bash", "-n"], input="\n".join(commands), capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    if system in ("macos", "chromium"):
+        assert any("it's $(mine); `me`" in shlex.split(one) for one in commands)
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        ("CN=a", "a"),
+        ("O=x,CN=a b", "'a b'"),
+        ("CN=a\\,b,O=x", "a,b"),
+        ("CN=a+O=x", "a"),
+        ("O=only", "O=only"),
+    ],
+)
+def test_common_name(subject: str, name: str) -> None:
+    assert f" -n {name} -i " in "\n".join(instructions(subject, ["chromium"])["chromium"])
+
+
+def test_windows_gets_a_harmless_name() -> None:
+    steps = instructions('CN=a" & del *', ["windows"])["windows"]
+    assert steps[-1] == 'to undo: certutil -delstore Root "a  del "'
