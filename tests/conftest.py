@@ -222,3 +222,17 @@ def nothing_left_behind(running_reactor: Any, error_log: LoggedErrors) -> Iterat
     if complaints:
         dispose(running_reactor, left)
         pytest.fail("\n".join(["the test left behind:", *complaints]), pytrace=False)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What the operational log is told by the house's own, each with its level."""
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"].startswith("twistedproxy."):
+            lines.append(f"{event['log_level'].name} {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 from twisted.application.service import Application, IServiceCollection
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver
 
 from twistedproxy import service as service_module
 from twistedproxy.listeners import CannotListen
@@ -96,20 +96,6 @@ class Fixture:
         refused: list[str] = []
         made.reload().addErrback(lambda failure: refused.append(str(failure.value)))
         return "".join(refused)
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What the operational log is told, each with its level."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("twistedproxy."):
-            lines.append(f"{event['log_level'].name} {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest_twisted.async_yield_fixture

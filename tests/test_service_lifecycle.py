@@ -146,22 +146,6 @@ async def daemon(running_reactor: Any, tmp_path: Path, monkeypatch: pytest.Monke
     await made.end()
 
 
-@pytest.fixture
-def said() -> Any:
-    """What the operational log is told, each with its level."""
-    from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("twistedproxy."):
-            lines.append(f"{event['log_level'].name} {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
-
-
 def port_of(made: ProxyService) -> int:
     return int(made.addresses()[0].port)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.tls.certificates import pem_of
 from tests.tls.conftest import Make
@@ -21,20 +19,6 @@ from twistedproxy.tls.authority_files import KEY_FILE, own_authority
 from twistedproxy.tls.custody import DAY, Custody
 
 CA = (x509.BasicConstraints(True, None), True)
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What the operational log is told, each with its level."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("twistedproxy.tls"):
-            lines.append(f"{event['log_level'].name} {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock, deferLater
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
 
@@ -50,20 +49,6 @@ def startup(tmp_path: Path) -> Startup:
 def environment() -> dict[str, str]:
     """The variables of a worker's process."""
     return dict(os.environ)
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """What is logged of the house's own, each with its level."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("twistedproxy."):
-            lines.append(f"{event['log_level'].name} {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture
