@@ -50,6 +50,7 @@ def test_the_text_of_a_file(content: bytes | str, text: str) -> None:
         ("a = 1\na = 2", "a.toml:2:6: not valid TOML: Cannot overwrite a value"),
         ("a = '\n'", "a.toml:1:6: not valid TOML: Found invalid character '\\n'"),
         ("a = 1\rb = 2", "a.toml:1:6: not valid TOML: Expected newline or end of document after a statement"),
+        ("a = 1\r", "a.toml:1:6: not valid TOML: Expected newline or end of document after a statement"),
         ("a = " + "[" * 100_000, "a.toml: arrays or tables are nested too deeply"),
         ("a = " + "{a=" * 100_000, "a.toml: arrays or tables are nested too deeply"),
         ("a = " + "9" * 5000, "a.toml: not valid TOML: a number has too many digits"),

@@ -42,8 +42,9 @@ def parse(text: str, source: str) -> dict[str, Any]:
             message = f"a key with more than {MAX_KEY_PARTS} parts"
             raise SettingsError([Problem(source, message, line=number)])
     try:
-        # With a line feed at its end an error in the last line has a column too.
-        return tomllib.loads(text if text.endswith("\n") else text + "\n")
+        # With a line feed at its end an error in the last line has a column too. After a carriage return it would
+        # make the end of a line of what is none.
+        return tomllib.loads(text if text.endswith(("\n", "\r")) else text + "\n")
     except RecursionError:
         raise SettingsError([Problem(source, "arrays or tables are nested too deeply")]) from None
     except tomllib.TOMLDecodeError as error:
