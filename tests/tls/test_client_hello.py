@@ -109,6 +109,8 @@ def of_python(name: str | None, configure: Callable[[ssl.SSLContext], object] = 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    # Whatever the system's own lowest version is.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     configure(context)
     outgoing = ssl.MemoryBIO()
     client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
