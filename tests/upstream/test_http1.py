@@ -102,3 +102,21 @@ def test_tls_errors_say_what_failed(error: Exception, kind: type[TLSFailed], det
     made = tls_error(Failure(error))
     assert type(made) is kind
     assert made.detail == detail
+
+
+def test_the_end_comes_in_a_rest(wire: Wire) -> None:
+    """TLS tells what it has read when it is told to rest; the connection is read again when it is kept."""
+    client = wire.client()
+    client.receive(GET)
+    client.fill()
+    wire.origins[0].receive(OK[:-1])
+    assert wire.origins[0].paused
+    wire.origins[0].receive(OK[-1:])
+    assert not wire.origins[0].paused
+    client.drain()
+    client.receive(GET)
+    assert len(wire.origins) == 1
+    # The idle connection's deadline is not that of a response.
+    wire.origins[0].receive(OK)
+    wire.pass_time(31)
+    assert wire.pool.open_connections == 0

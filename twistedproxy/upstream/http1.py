@@ -268,6 +268,9 @@ class UpstreamConnection(TwistedProtocol):
             and not self._sender.full
             and not self._closed
         ):
+            if self._paused:
+                # TLS also tells what it had read before it was told to rest.
+                self.resume()
             self._deadlines.expire_in(self, self._settings.idle_timeout)
             self._pool.connection_free(self)
         else:
