@@ -12,8 +12,7 @@ from typing import Protocol
 
 from twistedproxy import errors
 from twistedproxy.access.addresses import Address, AddressSet, addresses_within, read_address
-
-_ALL_PORTS = "all"
+from twistedproxy.access.ports import PortSet
 
 
 class AccessSettings(Protocol):
@@ -38,8 +37,7 @@ class AccessPolicy:
 
     clients: AddressSet
     refused: AddressSet
-    ports: frozenset[int]
-    port_ranges: tuple[range, ...]
+    ports: PortSet
     listeners: Mapping[int, tuple[Address | None, ...]]
     is_own_address: Callable[[str], bool]
 
@@ -60,21 +58,17 @@ class AccessPolicy:
         for address, port in own_ports:
             # An address that cannot be read counts as every address: better a refusal too many than a loop.
             listeners[port] = (*listeners.get(port, ()), read_address(address))
-        single = frozenset(port for port in settings.connect_ports if isinstance(port, int))
-        ranges = tuple(_range(entry) for entry in settings.connect_ports if isinstance(entry, str))
         return cls(
             clients=AddressSet.of(settings.clients, look_inside=False),
             refused=AddressSet.of(settings.refuse_destinations),
-            ports=single,
-            port_ranges=ranges,
+            ports=PortSet.of(settings.connect_ports),
             listeners=listeners,
             is_own_address=is_own_address,
         )
 
     def __repr__(self) -> str:
-        ports = [*map(str, sorted(self.ports)), *(f"{span[0]}-{span[-1]}" for span in self.port_ranges)]
         return (
-            f"<AccessPolicy clients={self.clients!r} connect_ports={','.join(ports)} "
+            f"<AccessPolicy clients={self.clients!r} connect_ports={self.ports} "
             f"refused={self.refused!r} own_ports={','.join(map(str, sorted(self.listeners)))}>"
         )
 
@@ -91,7 +85,7 @@ class AccessPolicy:
 
     def connect_port_allowed(self, port: int) -> bool:
         """Whether a tunnel may lead to ``port``."""
-        return port in self.ports or any(port in span for span in self.port_ranges)
+        return port in self.ports
 
     def check_connect_port(self, port: int) -> None:
         """Raise `PortRefused` unless a tunnel may lead to ``port`` (RFC 9110 section 9.3.6)."""
@@ -119,12 +113,3 @@ class AccessPolicy:
         if listener is not None and not listener.is_unspecified:
             return False
         return destination.is_loopback or self.is_own_address(str(destination))
-
-
-def _range(entry: str) -> range:
-    if entry == _ALL_PORTS:
-        return range(1, 65536)
-    low, _, high = entry.partition("-")
-    if low.isdecimal() and high.isdecimal() and int(low) <= int(high):
-        return range(int(low), int(high) + 1)
-    raise ValueError(f'{entry!r} is not a port, a range of ports or "all"')
