@@ -7,12 +7,13 @@ so, with a transport that keeps what is written to it.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -24,6 +25,9 @@ from twistedproxy.downstream.factory import DownstreamFactory
 from twistedproxy.downstream.http1 import DownstreamConnection
 from twistedproxy.settings.load import load
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls.authority import AuthorityError, make_authority, utc
+from twistedproxy.tls.leaves import Leaves
+from twistedproxy.tls.serving import serve_http1
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.pool import Pool
@@ -155,6 +159,32 @@ class MemoryDialer:
         return made.result
 
 
+class MemoryIssuer:
+    """Leaves of an authority that is in no file; none when ``error`` says why, and later when ``waiting`` is a list."""
+
+    def __init__(self) -> None:
+        self.made: Leaves | None = None
+        self.error = ""
+        self.waiting: list[Deferred[Leaves]] | None = None
+
+    def use(self, settings: Any) -> None:
+        """Whatever they say."""
+
+    def leaves(self) -> Deferred[Leaves]:
+        if self.error:
+            return fail(AuthorityError(self.error))
+        if self.waiting is not None:
+            self.waiting.append(Deferred())
+            return self.waiting[-1]
+        return succeed(self.made_now())
+
+    def made_now(self) -> Leaves:
+        """The leaves, which are made when they are first asked for."""
+        if self.made is None:
+            self.made = Leaves(make_authority(utc(time.time())), time.time, prepare=serve_http1)
+        return self.made
+
+
 @dataclass(frozen=True)
 class Record:
     """What the access log was told of one exchange."""
@@ -195,6 +225,7 @@ class Wire:
         self.deadlines = Deadlines(self.reactor)
         self.dialer = MemoryDialer()
         self.records = Records()
+        self.issuer = MemoryIssuer()
         self.generation = 0
         snapshot = self.compile(overrides)
         self.pool = Pool(self.reactor, self.dialer, self.deadlines, snapshot, 100)  # type: ignore[arg-type]  # a double
@@ -205,6 +236,7 @@ class Wire:
             dialer=self.dialer,  # type: ignore[arg-type]  # a double
             pool=self.pool,
             pipes=PipePool(),
+            issuer=self.issuer,  # type: ignore[arg-type]  # a double
             access_log=self.records,  # type: ignore[arg-type]  # a double
             snapshot=snapshot,
         )

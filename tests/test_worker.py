@@ -44,6 +44,7 @@ class Alone:
             descriptors=1000,
             standard_output=None,
             access_log_path=directory / "access.log",
+            state_directory=directory,
         )
         self.listeners = Listeners(reactor)
         self.listeners.open([LOOPBACK], self.worker.factory)

@@ -9,6 +9,8 @@ from twistedproxy.deadlines import Deadlines
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.statistics import Tally
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls.issuing import Issuer
+from twistedproxy.tls.rejections import Rejections
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.pool import Pool
@@ -25,9 +27,11 @@ class DataPlane:
         "access_log",
         "deadlines",
         "dialer",
+        "issuer",
         "pipes",
         "pool",
         "reactor",
+        "rejections",
         "snapshot",
         "tally",
         "wall",
@@ -43,6 +47,7 @@ class DataPlane:
         dialer: Dialer,
         pool: Pool,
         pipes: PipePool,
+        issuer: Issuer,
         access_log: AccessLog | NoAccessLog,
         snapshot: Snapshot,
     ) -> None:
@@ -52,10 +57,13 @@ class DataPlane:
         self.dialer = dialer
         self.pool = pool
         self.pipes = pipes
+        self.issuer = issuer
         self.access_log: AccessLog | NoAccessLog = access_log
         self.tally = Tally()
         self.workers = 1
         self.snapshot = snapshot
+        intercept = snapshot.settings.intercept
+        self.rejections = Rejections(deadlines.seconds, intercept.learn_after, intercept.learn_for)
 
     def __repr__(self) -> str:
         return f"<DataPlane generation={self.snapshot.generation} {self.pool!r}>"
@@ -64,3 +72,7 @@ class DataPlane:
         """Let new exchanges go by ``snapshot``; those under way keep theirs."""
         self.snapshot = snapshot
         self.pool.use(snapshot)
+        self.issuer.use(snapshot.settings.tls)
+        intercept = snapshot.settings.intercept
+        self.rejections.after = intercept.learn_after
+        self.rejections.seconds_kept = intercept.learn_for

@@ -63,6 +63,13 @@ class NotAProxyRequest(RequestError):
     reason = "not_a_proxy_request"
 
 
+class MisdirectedRequest(RequestError):
+    """This connection leads to another server than the one that the request is for."""
+
+    status = 421
+    reason = "misdirected_request"
+
+
 class HeadTooLarge(RequestError):
     """The request's header section is larger than this proxy accepts."""
 
@@ -153,6 +160,19 @@ class DestinationRefused(Refused):
 
     proxy_status = "destination_ip_prohibited"
     reason = "destination_denied"
+
+
+class NotOpened(Refused):
+    """This proxy lets through only what it can look into, and this is neither TLS nor HTTP."""
+
+    reason = "not_opened"
+
+
+class AuthorityUnusable(ProxyError):
+    """This proxy is to look into the tunnel, but its certificate authority cannot be used."""
+
+    proxy_status = "proxy_configuration_error"
+    reason = "authority_unusable"
 
 
 class LoopDetected(ProxyError):

@@ -7,6 +7,7 @@ record in the access log.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -14,6 +15,7 @@ from twisted.logger import Logger
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import LoopDetected, ProxyError, Refused
 from twistedproxy.http.forwarding import via_names
+from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
@@ -79,6 +81,12 @@ class Downstream(Protocol):
 
     def detach(self) -> tuple[Any, bytes]:
         """Give away the transport, and the bytes that follow the request: it is an opaque relay's now."""
+
+    def open_up(self, transport: Any, inside: Inside, context: Any) -> Callable[[bytes], object]:
+        """After `detach`: go on with ``transport`` as a connection to the origin ``inside``.
+
+        With an OpenSSL ``context`` the client speaks TLS there. What comes back takes the bytes that came since.
+        """
 
     def exchange_over(self, exchange: Exchange) -> None:
         """The exchange has ended, and been recorded."""

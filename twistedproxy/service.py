@@ -66,6 +66,7 @@ class ProxyService(Service):
             pseudonym=self._pseudonym,
             in_foreground=surroundings.in_foreground,
             access_log_path=str(surroundings.access_log_path),
+            state_directory=str(surroundings.state_directory),
             log_options=surroundings.log_options(),
         )
         self.workforce = Workforce(

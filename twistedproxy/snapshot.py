@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.settings.types import Settings
@@ -26,6 +27,7 @@ class Snapshot:
     generation: int
     settings: Settings
     access: AccessPolicy
+    interception: Interception
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
@@ -47,6 +49,7 @@ class Snapshot:
             generation=generation,
             settings=settings,
             access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
+            interception=Interception.of(settings.intercept),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
             via=name.encode("ascii"),

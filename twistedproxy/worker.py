@@ -32,6 +32,7 @@ from twistedproxy.record.process import read_process_into
 from twistedproxy.record.statistics import DIRECTIONS, Statistics
 from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls.issuing import Issuer
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.tunnel.relay import STOPPED
 from twistedproxy.upstream.connector import Connector
@@ -52,8 +53,8 @@ class Worker:
     """A data plane with its clients' connections.
 
     ``number`` is its own, from 0, of ``workers`` in all. ``standard_output`` is None for a daemon, which has none.
-    ``access_log_path`` is where the access log goes when the settings do not say. ``headcount`` tells of the
-    connections of all the workers, where there are several.
+    ``access_log_path`` is where the access log goes when the settings do not say. ``state_directory`` has the
+    certificate authority. ``headcount`` tells of the connections of all the workers, where there are several.
     """
 
     _log = Logger()
@@ -69,6 +70,7 @@ class Worker:
         descriptors: int,
         standard_output: LogFile | None,
         access_log_path: str | Path,
+        state_directory: str | Path,
         headcount: Headcount | None = None,
     ) -> None:
         self.number = number
@@ -95,6 +97,7 @@ class Worker:
             dialer=dialer,
             pool=Pool(reactor, dialer, deadlines, snapshot, budget.idle),
             pipes=PipePool(),
+            issuer=Issuer(reactor, Path(state_directory), settings.tls),
             access_log=NoAccessLog(),
             snapshot=snapshot,
         )

@@ -38,7 +38,8 @@ from twistedproxy.record.statistics import Requests, Statistics
 from twistedproxy.settings.load import load
 from twistedproxy.usage import Usage
 
-STARTUP = Startup("1.2.3", 4, "pyproxy-1", True, "/var/log/access.log", {"syslog": 0, "logfile": None, "prefix": "p"})
+OPTIONS: dict[str, str | int | None] = {"syslog": 0, "logfile": None, "prefix": "p"}
+STARTUP = Startup("1.2.3", 4, "pyproxy-1", True, "/var/log/access.log", "/var/lib/proxy", OPTIONS)
 
 
 def connection(number: int, age: float) -> Connection:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from twistedproxy import errors
-from twistedproxy.downstream.pages import accepts_html, error_page, phrase_of
+from twistedproxy.downstream.pages import accepts_html, answer_bytes, error_page, phrase_of
 from twistedproxy.errors import ConnectionRefused, LoopDetected, ProxyError, RequestError
 from twistedproxy.http.message import Fields, RequestHead
 
@@ -148,3 +148,12 @@ def test_name_that_is_no_token_is_a_string() -> None:
     """RFC 9209 section 2."""
     lines, _ = error_page(ConnectionRefused(), None, "[::1]:8080")
     assert lines[2] == (b"Proxy-Status", b'"[::1]:8080"; error=connection_refused')
+
+
+@pytest.mark.parametrize(("method", "content"), [(b"GET", b"hi"), (b"HEAD", b""), (b"", b"hi")])
+@pytest.mark.parametrize(("close", "line"), [(True, b"Connection: close\r\n"), (False, b"")])
+def test_whole_answer(method: bytes, content: bytes, close: bool, line: bytes) -> None:
+    """RFC 9110 section 9.3.2: HEAD has the fields of GET and no content."""
+    said = answer_bytes(200, [(b"A", b"b")], b"hi", 1_800_000_000, method, close=close)
+    date = b"Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
+    assert said == b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n" + date + line + b"\r\n" + content

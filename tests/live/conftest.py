@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.live.wire.raw", "tests.live.wire.wire")
 
-from tests.live.daemon import Daemon, awaited  # noqa: E402  # after the line above
+from tests.live.command import run  # noqa: E402  # after the line above
+from tests.live.daemon import Daemon, awaited  # noqa: E402  # as above
 from tests.live.origin import Authority, Origin  # noqa: E402  # as above
 
 
@@ -26,6 +28,24 @@ def origin(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
     started = Origin(tmp_path_factory.mktemp("origin"), authority.leaf)
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def repository(origin: Origin) -> Path:
+    """A repository at the origin, with a file of a megabyte that does not compress."""
+    path = origin.directory / "project.git"
+    work = origin.directory / "project"
+    work.mkdir()
+    content = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(32 * 1024))
+    (work / "content").write_bytes(content)
+    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example", "-c", "init.defaultBranch=main")
+    run(work, *git, "init", "--quiet")
+    run(work, *git, "add", "content")
+    run(work, *git, "commit", "--quiet", "--message", "Begin")
+    run(work, *git, "clone", "--quiet", "--bare", work, path)
+    # Pushing wants somebody who is known, or this.
+    run(path, *git, "config", "http.receivepack", "true")
+    return path
 
 
 @pytest.fixture(scope="session")

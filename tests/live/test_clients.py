@@ -109,24 +109,6 @@ def test_node_keeps_its_connection(tmp_path: Path, proxy: Daemon, origin: Origin
 # ---------------------------------------------------------------- git and pip
 
 
-@pytest.fixture(scope="session")
-def repository(origin: Origin) -> Path:
-    """A repository at the origin, with a file of a megabyte that does not compress."""
-    path = origin.directory / "project.git"
-    work = origin.directory / "project"
-    work.mkdir()
-    content = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(32 * 1024))
-    (work / "content").write_bytes(content)
-    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example", "-c", "init.defaultBranch=main")
-    run(work, *git, "init", "--quiet")
-    run(work, *git, "add", "content")
-    run(work, *git, "commit", "--quiet", "--message", "Begin")
-    run(work, *git, "clone", "--quiet", "--bare", work, path)
-    # Pushing wants somebody who is known, or this.
-    run(path, *git, "config", "http.receivepack", "true")
-    return path
-
-
 @for_both
 def test_git(
     tmp_path: Path, proxy: Daemon, origin: Origin, authority: Authority, repository: Path, scheme: str

@@ -374,7 +374,7 @@ PHASE = st.one_of(st.just(-1.0), st.floats(0.0, 1e6))
 def hostile_exchanges(draw: st.DrawFn) -> dict[str, Any]:
     started = draw(st.floats(0.0, 1e9))
     return {
-        "kind": draw(st.sampled_from(["forward", "tunnel", "answer"])),
+        "kind": draw(st.sampled_from(["forward", "tunnel", "intercept", "answer"])),
         "client_address": draw(TEXT),
         "client_port": draw(st.integers(0, 65535)),
         "user": draw(HOSTILE),

@@ -30,6 +30,7 @@ NETWORKS = st.builds(
     st.ip_addresses(),
     st.integers(0, 32),
 )
+HOSTS = st.from_regex(r"\A\.?[a-z*?]{1,5}(\.[a-z0-9-]{1,5}){0,2}\Z")
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -68,6 +69,8 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(ENDPOINTS, min_size=1, max_size=12, unique=True).map(tuple)
         case "ports":
             return st.lists(st.one_of(st.integers(1, 65535), RANGES, st.just("all")), max_size=12).map(tuple)
+        case "hosts":
+            return st.lists(st.one_of(ADDRESSES, HOSTS, st.just("defaults")), max_size=6).map(tuple)
         case "clients":
             return st.lists(st.one_of(ADDRESSES, NETWORKS, st.sampled_from([*CLIENT_SETS]))).map(tuple)
         case "destinations":

@@ -28,6 +28,7 @@ def test_the_defaults_in_words() -> None:
         ),
         "In Via it calls itself by a random name, new at each start.",
         "Its certificate authority is its own, which is made when it is first asked for.",
+        "It looks into no tunnel.",
         (
             "The access log goes to standard output in the foreground, and to access.log in the state "
             "directory as a daemon, in the squid format."
@@ -53,6 +54,13 @@ access.connect_ports = [443, 563, "8000-8999"]
 access.refuse_destinations = ["link-local", "metadata"]
 forwarding.via = "proxy-1"
 tls.authority = "/etc/ca.pem"
+intercept.mode = "listed"
+intercept.hosts = ["a.test", ".b.test"]
+intercept.clients = ["private"]
+intercept.ports = [443, "8000-8999"]
+intercept.leave_alone = ["defaults", "c.b.test"]
+intercept.unreadable = "refuse"
+intercept.peek_timeout = 1
 log.access = "/var/log/proxy.log"
 log.format = "json"
 log.level = "warn"
@@ -66,6 +74,11 @@ log.level = "warn"
         "It never connects to its own listeners, nor to these: link-local and metadata.",
         "In Via it calls itself proxy-1.",
         "Its certificate authority is the one in /etc/ca.pem.",
+        (
+            "It looks into tunnels to a.test and .b.test of the private networks, at ports 443 and 8000-8999, but not "
+            "into tunnels to those that come with the proxy and c.b.test."
+        ),
+        "A tunnel in which neither TLS nor HTTP is spoken within 1s is closed.",
         "The access log goes to /var/log/proxy.log, in the json format.",
         "The operational log has everything from the level warn on.",
         "The control API is at /run/control.sock, for the proxy's own user only.",
@@ -90,6 +103,15 @@ log.level = "warn"
         ("access.clients = []", "It serves nobody; other clients are refused."),
         ('access.clients = ["all"]', "It serves everybody; other clients are refused."),
         ('control.socket = "off"', "There is no control API."),
+        ('intercept = {mode = "all-but", leave_alone = []}', "It looks into every tunnel, at port 443."),
+        (
+            'intercept = {mode = "listed", ports = [], leave_alone = ["a"]}',
+            "It looks into tunnels to no host, at no port, but not into tunnels to a.",
+        ),
+        (
+            'intercept.mode = "all-but"',
+            "A tunnel in which neither TLS nor HTTP is spoken within 3s is relayed unseen.",
+        ),
         (
             'service.workers = "auto"',
             "The traffic is shared by one worker for each CPU core; one that does not answer for 10s is replaced.",
@@ -135,6 +157,18 @@ EXPOSED = (
 )
 
 
+EVERY_TUNNEL = (
+    "it looks into every tunnel that is not left alone: all who use it must know that and have agreed to it. Clients "
+    "that pin certificates will break until that is noticed: name the hosts that you mean in intercept.hosts, with the "
+    'mode "listed".'
+)
+NOT_LEFT_ALONE = (
+    'intercept.leave_alone does not have "defaults": banks, health and updates of operating systems are looked into '
+    "too."
+)
+NO_HOSTS = 'intercept.mode is "listed", but intercept.hosts is empty: no tunnel will be looked into.'
+
+
 def not_refused(word: str) -> str:
     return (
         f'access.refuse_destinations does not have "{word}": clients can reach those addresses with the rights of this '
@@ -167,6 +201,19 @@ def not_refused(word: str) -> str:
         ('control.metrics = ["tcp:9180"]', [EXPOSED]),
         ('control.metrics = ["unix:/run/m.sock", "tcp:9180"]', [EXPOSED]),
         ('control.metrics = ["unix:/run/m.sock", "tcp:9180:interface=127.0.0.1", "systemd:INET:name=x"]', []),
+        ('intercept.mode = "listed"', [NO_HOSTS]),
+        ('intercept.mode = "listed"\nintercept.hosts = ["a.test"]\nintercept.leave_alone = []', []),
+        ('intercept.mode = "listed"\nintercept.hosts = ["*"]\nintercept.leave_alone = []', [NOT_LEFT_ALONE]),
+        ('intercept.mode = "all-but"', [EVERY_TUNNEL]),
+        ('intercept.mode = "all-but"\nintercept.leave_alone = ["a.test"]', [EVERY_TUNNEL, NOT_LEFT_ALONE]),
+        (
+            'intercept.mode = "all-but"\nintercept.ports = []',
+            ["intercept.ports is empty: no tunnel will be looked into."],
+        ),
+        (
+            'intercept.mode = "all-but"\nintercept.clients = []',
+            ["intercept.clients is empty: no tunnel will be looked into."],
+        ),
     ],
 )
 def test_what_is_unwise_is_warned_of(text: str, expected: list[str]) -> None:

@@ -8,7 +8,7 @@ from twistedproxy.settings.keys import about, keys, suggested_table, suggested_v
 
 
 def test_every_key_is_found_by_its_path() -> None:
-    assert len(keys()) == sum(map(len, tables().values())) == 44
+    assert len(keys()) == sum(map(len, tables().values())) == 55
     for path, key in keys().items():
         assert path == key.path == f"{key.table}.{key.name}"
         assert key in tables()[key.table]
@@ -27,7 +27,7 @@ def test_a_table_says_what_it_is_for() -> None:
         ("downstream", "connect_timeout", 'did you mean "upstream.connect_timeout"?'),
         ("tunnel", "splise", 'did you mean "splice"?'),
         ("service", "splice", 'did you mean "tunnel.splice"?'),
-        ("log", "clients", 'did you mean "access.clients"?'),
+        ("log", "clients", 'did you mean "access.clients" or "intercept.clients"?'),
         ("access", "conect_timeout", 'did you mean "upstream.connect_timeout"?'),
         # In a table that does not exist either; the most similar one comes first.
         ("upsteam", "max_fields", 'did you mean "upstream.max_fields" or "downstream.max_fields"?'),

@@ -203,7 +203,7 @@ def test_other_numbers_of_workers_are_refused(workers: object, hint: str) -> Non
     assert (refused.value.expected, refused.value.hint) == ("", hint)
 
 
-@pytest.mark.parametrize("name", ["endpoints", "endpoints or none", "ports", "clients", "destinations"])
+@pytest.mark.parametrize("name", ["endpoints", "endpoints or none", "ports", "hosts", "clients", "destinations"])
 def test_a_list_becomes_a_tuple_and_nothing_else_is_one(name: str) -> None:
     assert KINDS[name].read(["x", "y"]) == ("x", "y")
     for value in ("tcp:80", 443, {"a": 1}, None):
@@ -215,7 +215,7 @@ def test_a_list_becomes_a_tuple_and_nothing_else_is_one(name: str) -> None:
 def test_only_the_list_of_endpoints_needs_an_entry() -> None:
     with pytest.raises(Unfit, match="at least one endpoint"):
         KINDS["endpoints"].read([])
-    for name in ("endpoints or none", "ports", "clients", "destinations"):
+    for name in ("endpoints or none", "ports", "hosts", "clients", "destinations"):
         assert KINDS[name].read([]) == ()
 
 

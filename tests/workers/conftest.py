@@ -42,7 +42,7 @@ def make_orders(tmp_path: Path) -> MakeOrders:
 def startup(tmp_path: Path) -> Startup:
     """The first words to a worker of a daemon."""
     options: dict[str, str | int | None] = {"nodaemon": 0, "logfile": str(tmp_path / "proxy.log"), "syslog": 0}
-    return Startup(__version__, 0, "pyproxy-test", False, str(tmp_path / "access.log"), options)
+    return Startup(__version__, 0, "pyproxy-test", False, str(tmp_path / "access.log"), str(tmp_path), options)
 
 
 @pytest.fixture

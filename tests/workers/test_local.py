@@ -30,6 +30,7 @@ class Alone:
             descriptors=1000,
             standard_output=None,
             access_log_path="unused",
+            state_directory="unused",
         )
         self.fleet = LocalWorker(worker)
         self.listeners = Listeners(processes.real)

@@ -153,7 +153,7 @@ async def test_begins(crew: Crew, tmp_path: Path) -> None:
 )
 @pytest_twisted.ensureDeferred
 async def test_log_that_cannot_be_opened(crew: Crew, options: dict[str, Any], why: str) -> None:
-    startup = Startup(__version__, 0, "p", False, "", options)
+    startup = Startup(__version__, 0, "p", False, "", "", options)
     with pytest.raises(CannotUse) as raised:
         await crew.parent.ask(Begin, startup=startup)
     assert str(raised.value) == f"its log cannot be opened: {why}"

@@ -54,6 +54,7 @@ class Startup(msgspec.Struct, frozen=True):
     pseudonym: str
     in_foreground: bool
     access_log_path: str
+    state_directory: str
     log_options: dict[str, str | int | None]
 
 

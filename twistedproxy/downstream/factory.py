@@ -7,7 +7,7 @@ room for: the first one too many could be the one without a descriptor for its s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,7 +19,9 @@ from zope.interface import implementer
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.downstream.fair_share import FairShare
 from twistedproxy.downstream.http1 import DownstreamConnection
+from twistedproxy.downstream.opening import InnerConnection, begin
 from twistedproxy.headcount import ABSENT, Headcount
+from twistedproxy.http.inner import Inside
 
 LOCAL_CLIENT = "127.0.0.1"
 """Who a client of a Unix socket is: somebody on this machine."""
@@ -139,6 +141,9 @@ class DownstreamFactory(ServerFactory):
 
     def connection_made(self, connection: DownstreamConnection) -> bool:
         """Count a connection. False when its client has too many."""
+        if connection in self._connections:
+            # It goes on with one that was counted.
+            return True
         client = connection.client_address
         self.accepted += 1
         connection.number = self.accepted
@@ -155,6 +160,20 @@ class DownstreamFactory(ServerFactory):
             return True
         self.refused += 1
         return False
+
+    def open_up(
+        self, outer: DownstreamConnection, transport: Any, inside: Inside, context: Any
+    ) -> Callable[[bytes], object]:
+        """Go on with ``outer``'s ``transport`` as a connection to the origin ``inside``, in its place; see
+        `twistedproxy.downstream.opening`."""
+        inner = InnerConnection(self, self._plane, outer, inside, context is not None)
+        outer.gone = True
+        self._connections.discard(outer)
+        self._connections.add(inner)
+        receive = begin(inner, transport, context, self._plane.reactor)
+        if self.draining:
+            inner.drain()
+        return receive
 
     def connection_lost(self, connection: DownstreamConnection) -> None:
         """A connection, or the tunnel that it became, has ended."""

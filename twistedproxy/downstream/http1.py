@@ -18,6 +18,7 @@ Only one deadline runs at a time, and which one follows from what is going on:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,13 @@ from zope.interface import implementer
 
 from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.downstream.pages import error_page, phrase_of
+from twistedproxy.downstream.pages import answer_bytes, error_page
 from twistedproxy.errors import ProxyError, RequestCut, RequestError, RequestTimeout, TooManyConnections
 from twistedproxy.exchange import Exchange
 from twistedproxy.forward import Forward
 from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.forwarding import forwarded_response_lines
+from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, RequestHead, ResponseHead
 from twistedproxy.http.reader import RequestReader
 from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, response_bytes
@@ -180,6 +182,9 @@ class DownstreamConnection(Protocol):
         self._head_began = False
         # What the response's framing and the connection's future depend on besides the response itself.
         self._last = not request.keep_alive or self._factory.draining
+        self._start(exchange)
+
+    def _start(self, exchange: Connect | Forward) -> None:
         exchange.start()
 
     def _rest(self) -> None:
@@ -300,16 +305,8 @@ class DownstreamConnection(Protocol):
         request = self._request
         if self._receiving and request is not None and request.length:
             self._last = True
-        lines = [
-            *lines,
-            (b"Content-Length", b"%d" % len(content)),
-            (b"Date", imf_fixdate(int(self._plane.wall()))),
-        ]
-        if self._last:
-            lines.append((b"Connection", b"close"))
-        self._sender.write(response_bytes(status, phrase_of(status).encode("ascii"), lines))
-        if request is None or request.method != b"HEAD":
-            self._sender.write(content)
+        method = request.method if request is not None else b""
+        self._sender.write(answer_bytes(status, lines, content, int(self._plane.wall()), method, close=self._last))
 
     def send_error(self, error: ProxyError) -> None:
         if isinstance(error, RequestError):
@@ -339,6 +336,9 @@ class DownstreamConnection(Protocol):
         self._deadlines.forget(self)
         self._resume()
         return transport, self._reader.take_rest()
+
+    def open_up(self, transport: Any, inside: Inside, context: Any) -> Callable[[bytes], object]:
+        return self._factory.open_up(self, transport, inside, context)
 
     def exchange_over(self, exchange: Exchange) -> None:
         self.exchange = None

@@ -6,9 +6,11 @@ from html import escape
 from http import HTTPStatus
 
 from twistedproxy.errors import ProxyError
+from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.grammar import list_members
 from twistedproxy.http.message import FieldLine, RequestHead
 from twistedproxy.http.proxy_status import proxy_status
+from twistedproxy.http.writer import response_bytes
 
 _HTML = """<!doctype html>
 <html lang="en">
@@ -88,3 +90,12 @@ def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tup
         (b"Proxy-Status", proxy_status(name, error.proxy_status)),
     ]
     return lines, content.encode("utf-8", "replace")
+
+
+def answer_bytes(status: int, lines: list[FieldLine], content: bytes, now: int, method: bytes, *, close: bool) -> bytes:
+    """A whole response of the proxy's own to a request of that ``method``; ``now`` in seconds since 1970."""
+    lines = [*lines, (b"Content-Length", b"%d" % len(content)), (b"Date", imf_fixdate(now))]
+    if close:
+        lines.append((b"Connection", b"close"))
+    head = response_bytes(status, phrase_of(status).encode("ascii"), lines)
+    return head if method == b"HEAD" else head + content

@@ -23,7 +23,8 @@ class FinishedExchange(Protocol):
 
     @property
     def kind(self) -> str:
-        """``forward``; ``tunnel``; or ``answer``, when the proxy gave the answer itself."""
+        """``forward``; ``tunnel``; ``intercept``, for a CONNECT whose tunnel was opened; or ``answer``, when the proxy
+        gave the answer itself."""
         ...
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
+from twistedproxy.settings.hosts import DEFAULTS
+from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.keys import suggested_variable
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
@@ -63,6 +65,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 f'access.refuse_destinations does not have "{word}": clients can reach those addresses '
                 "with the rights of this machine."
             )
+    yield from _about_intercept(settings.intercept)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
     ]
@@ -74,6 +77,27 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     for name in ignored:
         hint = suggested_variable(name)
         yield f"the variable {printable(name)} is ignored: no key has that name{f' ({hint})' if hint else ''}."
+
+
+def _about_intercept(intercept: InterceptSettings) -> Iterator[str]:
+    if intercept.mode == "off":
+        return
+    if not intercept.ports or not intercept.clients:
+        empty = "clients" if intercept.ports else "ports"
+        yield f"intercept.{empty} is empty: no tunnel will be looked into."
+    elif intercept.mode == "all-but":
+        yield (
+            "it looks into every tunnel that is not left alone: all who use it must know that and have agreed to it. "
+            "Clients that pin certificates will break until that is noticed: name the hosts that you mean in "
+            'intercept.hosts, with the mode "listed".'
+        )
+    elif not intercept.hosts:
+        yield 'intercept.mode is "listed", but intercept.hosts is empty: no tunnel will be looked into.'
+    if DEFAULTS not in intercept.leave_alone and (intercept.mode == "all-but" or "*" in intercept.hosts):
+        yield (
+            f'intercept.leave_alone does not have "{DEFAULTS}": banks, health and updates of operating systems are '
+            "looked into too."
+        )
 
 
 def _meaning(settings: Settings) -> Iterator[str]:
@@ -95,6 +119,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     path = settings.tls.authority
     which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
     yield f"Its certificate authority is {which}."
+    yield from _intercept(settings.intercept)
     yield _access_log(settings.log)
     yield f"The operational log has everything from the level {settings.log.level} on."
     yield from _control(settings.control)
@@ -111,8 +136,31 @@ def _tunnels(access: AccessSettings) -> str:
         return "CONNECT may reach every port."
     if not access.connect_ports:
         return "CONNECT is refused: there are no tunnels."
-    several = len(access.connect_ports) > 1 or isinstance(access.connect_ports[0], str)
-    return f"CONNECT may reach {'ports' if several else 'port'} {_joined(map(str, access.connect_ports))} only."
+    return f"CONNECT may reach {_ports(access.connect_ports)} only."
+
+
+def _ports(ports: Sequence[int | str]) -> str:
+    if ALL_PORTS in ports:
+        return "every port"
+    several = len(ports) > 1 or any(isinstance(port, str) for port in ports)
+    return f"{'ports' if several else 'port'} {_joined(map(str, ports))}" if ports else ""
+
+
+def _intercept(intercept: InterceptSettings) -> Iterator[str]:
+    match intercept.mode:
+        case "off":
+            yield "It looks into no tunnel."
+            return
+        case "listed":
+            what = f"tunnels to {_joined(intercept.hosts) or 'no host'}"
+        case _:
+            what = "every tunnel"
+    ports = _ports(intercept.ports) or "no port"
+    alone = _joined("those that come with the proxy" if host == DEFAULTS else host for host in intercept.leave_alone)
+    whose = "" if reaches_everybody(intercept.clients) else f" of {_clients(intercept.clients)}"
+    yield (f"It looks into {what}{whose}, at {ports}{f', but not into tunnels to {alone}' if alone else ''}.")
+    then = "closed" if intercept.unreadable == "refuse" else "relayed unseen"
+    yield f"A tunnel in which neither TLS nor HTTP is spoken within {duration_text(intercept.peek_timeout)} is {then}."
 
 
 def _access_log(log: LogSettings) -> str:

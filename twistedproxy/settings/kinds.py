@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from twistedproxy.settings import quantities
 from twistedproxy.settings.endpoints import parse_endpoint
+from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
 from twistedproxy.settings.ports import check_port
 from twistedproxy.settings.problems import Unfit
@@ -177,6 +178,13 @@ def _port(value: object) -> object:
     return value
 
 
+def _host(value: object) -> object:
+    if not isinstance(value, str):
+        raise Unfit('a string such as "example.com"')
+    check_host(value)
+    return value
+
+
 def _network(words: Mapping[str, str]) -> Read:
     def read(value: object) -> object:
         if not isinstance(value, str):
@@ -248,6 +256,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             ),
             Kind("endpoints", 'a list of endpoints such as ["tcp:8080"]', _some, each=_endpoint, distinct=True),
             Kind("ports", 'a list of ports such as [443, "8000-8999"]', _list, each=_port),
+            Kind("hosts", 'a list such as ["example.com", ".example.org"]', _list, each=_host),
             Kind("clients", 'a list such as ["loopback", "10.0.0.0/8"]', _list, each=_network(CLIENT_SETS)),
             Kind(
                 "destinations",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from twistedproxy.settings.kinds import duration, special
+from twistedproxy.settings.kinds import count, duration, special
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +67,24 @@ class TLSSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             examples=["/etc/twistedproxy/authority.pem"],
         ),
     ] = ""
+    leaf_lifetime: Annotated[
+        float,
+        duration(
+            "How long a certificate is valid that is shown in a tunnel that is opened (`intercept`). Clients take none "
+            "that are valid for much longer than servers' own.",
+            least=3600,
+            most=45 * 86400,
+            examples=["7d"],
+        ),
+    ] = 45 * 86400.0
+    leaf_cache: Annotated[
+        int,
+        count(
+            "How many of these certificates each worker keeps in memory, and about how many all of them keep in the "
+            "directory `ca/leaves` of the state directory. A new one takes a millisecond.",
+            examples=[10_000],
+        ),
+    ] = 1000
 
 
 class ControlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -163,14 +163,7 @@ class _Side:
 
     def take_over(self) -> None:
         """Receive what the transport receives."""
-        transport = self.transport
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = self
-        elif isinstance(transport.protocol, ProtocolWrapper):
-            # After startTLS the transport passes for the TLS connection, whose one end is its protocol.
-            transport.protocol.wrappedProtocol = self
-        else:
-            transport.protocol = self
+        give(self.transport, self)
 
     def start(self) -> None:
         """Send the early bytes and begin to read."""
@@ -251,3 +244,14 @@ class _Side:
                 other.transport.loseWriteConnection()
         if other.finished and not self.lost:
             self.transport.loseConnection()
+
+
+def give(transport: Any, protocol: Any) -> None:
+    """Let ``protocol`` receive what ``transport`` receives, in the place of the one that has so far."""
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    elif isinstance(transport.protocol, ProtocolWrapper):
+        # After startTLS the transport passes for the TLS connection, whose one end is its protocol.
+        transport.protocol.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol

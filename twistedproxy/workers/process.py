@@ -133,6 +133,7 @@ class WorkerEnd(LinkEnd):
             descriptors=raise_limit(),
             standard_output=self._standard_output if startup.in_foreground else None,
             access_log_path=startup.access_log_path,
+            state_directory=startup.state_directory,
             headcount=self._headcount,
         )
         worker.start()

@@ -84,6 +84,7 @@ class Workforce:
             descriptors=self._descriptors,
             standard_output=self._standard_output,
             access_log_path=self._startup.access_log_path,
+            state_directory=self._startup.state_directory,
         )
         return LocalWorker(worker)
 
