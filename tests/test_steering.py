@@ -99,6 +99,11 @@ async def test_connections(steered: Steered) -> None:
     assert (found.total, found.connections) == (0, [])
 
 
+@pytest_twisted.ensureDeferred
+async def test_learned(steered: Steered) -> None:
+    assert (await steered.steering.learned("", True)).learned == []
+
+
 @pytest.mark.parametrize("id", ["", "0", "-", "0-", "-1", "a-1", "0-1-2", "\u00b2-1", "0-" + "1" * 40, "0-1", "7-1"])
 @pytest_twisted.ensureDeferred
 async def test_id_that_nobody_has(steered: Steered, id: str) -> None:

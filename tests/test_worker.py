@@ -255,6 +255,25 @@ async def test_closing_one(alone: Alone) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_learned(alone: Alone) -> None:
+    rejections = alone.worker.plane.rejections
+    for client, host in (("192.0.2.1", "a.test"), ("192.0.2.1", "a.test"), ("2001:db8::1", "b.test")):
+        rejections.rejected(client, host)
+    told = alone.worker.learned("", False)
+    assert [(one.worker, one.client, one.host, one.times, one.left_alone) for one in told] == [
+        (4, "192.0.2.1", "a.test", 2, True),
+        (4, "2001:db8::/64", "b.test", 1, False),
+    ]
+    assert all(86300 < one.seconds <= 86400 for one in told)
+    assert [one.host for one in alone.worker.learned("A.test.", True)] == ["a.test"]
+    assert [one.host for one in alone.worker.learned("", False)] == ["b.test"]
+    assert alone.worker.learned(".", True) == []
+    alone.use(intercept__learn_after="0")
+    assert [one.left_alone for one in alone.worker.learned("", True)] == [False]
+    assert alone.worker.learned("", False) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_usage(alone: Alone) -> None:
     alone.use(downstream__max_connections_per_client="64", upstream__max_connections_per_origin="64")
     await alone.ask()

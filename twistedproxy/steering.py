@@ -26,6 +26,7 @@ from twistedproxy.control.types import (
     State,
     Status,
     Verdict,
+    WhatWasLearned,
     Worker,
 )
 from twistedproxy.listeners import address_text
@@ -142,6 +143,9 @@ class Steering:
     def set_log_level(self, level: Level) -> Deferred[None]:
         self._service.set_level(level)
         return succeed(None)
+
+    def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
+        return self._service.workforce.learned(host, forget).addCallback(WhatWasLearned)
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         return self._service.custody.authority().addCallbacks(self._described, _not_usable)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twistedproxy.access.hosts import canonical_host
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.descriptors import descriptor_budget
@@ -27,6 +28,7 @@ from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.connections import Connection
 from twistedproxy.record.formats import access_format
 from twistedproxy.record.lag import ReactorLag
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.process import read_process_into
 from twistedproxy.record.statistics import DIRECTIONS, Statistics
@@ -246,6 +248,20 @@ class Worker:
                 connection.stop(STOPPED)
                 return True
         return False
+
+    def learned(self, host: str, forget: bool) -> list[Learned]:
+        """Who has refused our certificates, for ``host`` only unless it is empty; with ``forget`` that is forgotten."""
+        rejections = self.plane.rejections
+        now = self.plane.deadlines.seconds()
+        host = canonical_host(host) or host
+        told_of = [
+            Learned(self.number, one.client, one.host, one.times, 0 < rejections.after <= one.times, one.expires - now)
+            for one in rejections.all()
+            if not host or one.host == host
+        ]
+        if forget:
+            rejections.clear(host)
+        return told_of
 
     # ------------------------------------------------------------ beginning and end
 

@@ -11,8 +11,10 @@ from twistedproxy.control.types import (
     Setting,
     SettingsInForce,
     Status,
+    WhatWasLearned,
     Worker,
 )
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import BOUNDS, Histogram, Requests, Statistics
 
 
@@ -72,6 +74,13 @@ CONNECTIONS = Connections(
         Connection("0-17", "192.0.2.7:50000", "tunnel", 75.0, 1, "CONNECT", "a.test:443", "192.0.2.9:443", 2048, 4096),
         Connection("1-2", "192.0.2.8:50001", "idle", 3.0, 4, "", "", "", 100, 1536),
     ],
+)
+
+LEARNED = WhatWasLearned(
+    [
+        Learned(0, "192.0.2.7", "a.test", 2, True, 75.0),
+        Learned(1, "2001:db8:1:2::/64", "b.test", 1, False, 3.0),
+    ]
 )
 
 SETTINGS = SettingsInForce(

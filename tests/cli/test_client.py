@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.api import API, Silence, answer, problem
-from tests.cli.samples import AUTHORITY, CONNECTIONS, SETTINGS, STATUS
+from tests.cli.samples import AUTHORITY, CONNECTIONS, LEARNED, SETTINGS, STATUS
 from twistedproxy.cli import client as client_module
 from twistedproxy.cli.client import Client, UnixConnection, sockets
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
@@ -62,7 +62,17 @@ def test_sockets(environment: dict[str, str], is_root: bool, given: str, expecte
 
 
 def test_every_route_is_asked_as_the_api_says(api: API) -> None:
-    given_out = (STATUS, CONNECTIONS, SETTINGS, VERDICT, Done("yes"), LogLevel("info"), AUTHORITY, Health("ok"))
+    given_out = (
+        STATUS,
+        CONNECTIONS,
+        SETTINGS,
+        VERDICT,
+        Done("yes"),
+        LogLevel("info"),
+        AUTHORITY,
+        Health("ok"),
+        LEARNED,
+    )
     samples: dict[type, object] = {type(one): one for one in given_out}
     for method, path, _, given, _ in ROUTES:
         api.answers[method, path.replace("{id}", "0-17")] = answer(samples[given])
@@ -81,6 +91,8 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
     assert client.set_log_level("debug") == LogLevel("info")
     assert client.certificate_authority() == AUTHORITY
     assert client.renew_authority() == AUTHORITY
+    assert client.learned() == LEARNED
+    assert client.forget_learned() == Done("yes")
     assert client.readiness() == (True, Health("ok"))
     asked = [(method, path) for method, path, _ in api.requests]
     assert asked == [(method, path.replace("{id}", "0-17")) for method, path, *_ in ROUTES if path != "/healthz"]

@@ -21,8 +21,10 @@ from twistedproxy.control.types import (
     State,
     Status,
     Verdict,
+    WhatWasLearned,
     Worker,
 )
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import BOUNDS, PHASES, Histogram, Requests, Statistics, added_up
 
 
@@ -153,6 +155,10 @@ class FakeSteered:
     def set_log_level(self, level: Level) -> Deferred[None]:
         self.asked.append(level)
         return self._say(None)
+
+    def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
+        self.asked.append((host, forget))
+        return self._say(WhatWasLearned([Learned(0, "192.0.2.7", "a.test", 2, True, 60.0)]))
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         self.asked.append("authority")

@@ -97,6 +97,25 @@ def test_close_a_connection(steered: Any) -> None:
     assert steered.asked == ["0-17"]
 
 
+@pytest.mark.parametrize(("query", "host"), [("", ""), ("?host=a.test", "a.test"), ("?host=", "")])
+def test_learned(steered: Any, query: str, host: str) -> None:
+    told = said(ask(steered, "GET", f"/api/v1/intercept/learned{query}"))
+    assert steered.asked == [(host, False)]
+    assert [one["host"] for one in told["learned"]] == ["a.test"]
+
+
+@pytest.mark.parametrize(("query", "host"), [("", ""), ("?host=a.test", "a.test")])
+def test_forget_learned(steered: Any, query: str, host: str) -> None:
+    assert said(ask(steered, "DELETE", f"/api/v1/intercept/learned{query}")) == {"detail": "1 forgotten"}
+    assert steered.asked == [(host, True)]
+
+
+def test_nothing_is_forgotten_by_mistake(steered: Any) -> None:
+    """A script whose variable was empty does not mean all of them."""
+    assert ask(steered, "DELETE", "/api/v1/intercept/learned?host=").status == 400
+    assert steered.asked == []
+
+
 def test_settings(steered: Any) -> None:
     assert said(ask(steered, "GET", "/api/v1/settings")) == msgspec.to_builtins(steered.in_force)
 

@@ -309,6 +309,27 @@ def test_client_that_does_not_trust_the_authority(
     proxy.await_log(r"127\.0\.0\.1 does not take our certificate for 127\.0\.0\.1: its tunnels there are left alone")
     assert attempt() == (0, LINE)
     assert [entry["kind"] for entry in proxy.access_entries(3)] == ["intercept", "intercept", "tunnel"]
+    (learned,) = json.loads(proxy.control("learned", "--json").stdout)["learned"]
+    assert (learned["client"], learned["host"], learned["times"]) == ("127.0.0.1", "127.0.0.1", 2)
+    assert proxy.control("learned", "--clear", "127.0.0.1").stdout == "1 forgotten\n"
+    assert attempt() == (60, b"")
+
+
+def test_what_each_worker_has_learned(alone: Callable[..., Daemon], origin: Origin, authority: Authority) -> None:
+    proxy = alone(service__workers="2", intercept__learn_after="1")
+    workers(proxy, 2)
+    context = ssl.create_default_context(cafile=str(authority.file))
+    connections = [tunnel(proxy, origin.port("https")) for _ in range(20)]
+    for connection in connections:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            context.wrap_socket(connection.socket, server_hostname="127.0.0.1")
+        connection.close()
+    learned = awaited(
+        lambda: len(told := json.loads(proxy.control("learned", "--json").stdout)["learned"]) == 2 and told, "two lines"
+    )
+    assert {one["worker"] for one in learned} == {0, 1}
+    assert proxy.control("learned", "--clear").stdout == "2 forgotten\n"
+    assert proxy.control("learned").stdout == "nothing was learned\n"
 
 
 def test_authority_that_cannot_be_used(alone: Callable[..., Daemon], origin: Origin, tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ async def test_connections(alone: Alone, worker: int, number: int, closed: bool)
 
 
 @pytest_twisted.ensureDeferred
+async def test_learned(alone: Alone) -> None:
+    alone.fleet.worker.plane.rejections.rejected("192.0.2.1", "a.test")
+    assert [one.host for one in await alone.fleet.learned("", False)] == ["a.test"]
+    assert len(await alone.fleet.learned("a.test", True)) == 1
+    assert await alone.fleet.learned("", False) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_end(alone: Alone) -> None:
     address = alone.listeners.addresses()[0]
     with socket.create_connection((address.host, address.port)) as client:

@@ -31,6 +31,7 @@ from twistedproxy.control.link import (
     SetLevel,
     Startup,
     Stop,
+    TellLearned,
     connect_end,
 )
 from twistedproxy.headcount import Headcount
@@ -185,6 +186,7 @@ async def test_serves(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
         (Pulse, {"elsewhere": Usage(), "complete": True}),
         (ListConnections, {"limit": 1, "client": "", "state": ""}),
         (CloseConnection, {"number": 1}),
+        (TellLearned, {"host": "", "forget": False}),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -298,6 +300,16 @@ async def test_connections(crew: Crew, make_orders: MakeOrders, turn: Turn) -> N
         assert await crew.parent.ask(CloseConnection, number=2) == {"closed": False}
         assert await crew.parent.ask(CloseConnection, number=1) == {"closed": True}
         await crew.connected(0, turn)
+
+
+@pytest_twisted.ensureDeferred
+async def test_learned(crew: Crew, make_orders: MakeOrders) -> None:
+    await crew.serve(make_orders())
+    crew.real.plane.rejections.rejected("192.0.2.1", "a.test")
+    answer = await crew.parent.ask(TellLearned, host="", forget=True)
+    (found,) = answer["learned"]
+    assert (found.client, found.host, found.times) == ("192.0.2.1", "a.test", 1)
+    assert await crew.parent.ask(TellLearned, host="", forget=False) == {"learned": []}
 
 
 # ---------------------------------------------------------------- the end

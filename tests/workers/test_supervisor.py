@@ -12,6 +12,7 @@ from tests.workers.conftest import FakeProcess, MakeOrders, Processes
 from twistedproxy.control.link import CannotUse, Listing, Report, Startup
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.connections import Connection
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.usage import Usage
 from twistedproxy.workers.entrance import Entrance
@@ -343,6 +344,20 @@ async def test_connections(fleet: Fleet, logged_errors: Any) -> None:
     assert fleet.processes.all[0].far.heard_of("ListConnections") == [
         {"limit": 2, "client": "192.0.2.1", "state": "idle"}
     ]
+    logged_errors.flush_messages()
+
+
+@pytest_twisted.ensureDeferred
+async def test_learned(fleet: Fleet, logged_errors: Any) -> None:
+    await fleet.serve(workers=3)
+    for number, one in enumerate(fleet.processes.all):
+        one.far.answers["TellLearned"] = {"learned": [Learned(number, "192.0.2.1", "a.test", 2, True, 5.0)]}
+    fleet.processes.all[2].far.answers["TellLearned"] = Deferred()
+    asked = fleet.supervisor.learned("a.test", True)
+    await fleet.processes.settle()
+    fleet.processes.all[2].die(signal=9)
+    assert [one.worker for one in await asked] == [0, 1]
+    assert fleet.processes.all[0].far.heard_of("TellLearned") == [{"host": "a.test", "forget": True}]
     logged_errors.flush_messages()
 
 

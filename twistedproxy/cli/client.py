@@ -33,6 +33,7 @@ from twistedproxy.control.types import (
     SettingsInForce,
     Status,
     Verdict,
+    WhatWasLearned,
 )
 from twistedproxy.places import state_directory
 
@@ -173,6 +174,14 @@ class Client:
         """Make a new authority."""
         return self._ask("POST", "/api/v1/ca/renew", CertificateAuthority)
 
+    def learned(self, host: str = "") -> WhatWasLearned:
+        """Who does not take the proxy's certificates, for one host only unless that is empty."""
+        return self._ask("GET", _with_host(host), WhatWasLearned)
+
+    def forget_learned(self, host: str = "") -> Done:
+        """Forget it."""
+        return self._ask("DELETE", _with_host(host), Done)
+
     def readiness(self) -> tuple[bool, Health]:
         """Whether it takes new connections, and what it says about that."""
         path = "/readyz"
@@ -287,3 +296,7 @@ def _not_reached(path: Path, error: OSError) -> NotReached:
         case TimeoutError() | BlockingIOError():
             return Silent(f"the pyproxy at {path} accepts no connection in time; is it busy or stopped?")
     return NotReached(f"{path} cannot be connected to ({error.strerror or error}); {_ELSEWHERE}")
+
+
+def _with_host(host: str) -> str:
+    return "/api/v1/intercept/learned" + (f"?{urlencode({'host': host})}" if host else "")

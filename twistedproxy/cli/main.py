@@ -13,6 +13,7 @@ from twistedproxy.cli.ca import ca
 from twistedproxy.cli.connections import connections
 from twistedproxy.cli.environment import env
 from twistedproxy.cli.invocation import Invocation, asks_the_daemon
+from twistedproxy.cli.learned import learned
 from twistedproxy.cli.lifecycle import drain, health, log_level, metrics, reload, upgrade
 from twistedproxy.cli.outcomes import EXIT_CODES, UNEXPECTED, ControlError, Refused
 from twistedproxy.cli.output import show_error, show_json
@@ -82,7 +83,7 @@ def completion(shell: str) -> None:
     click.echo(kind(commands, {}, PROGRAM, _COMPLETION_VARIABLE).source())
 
 
-for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics, ca, env):
+for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics, ca, learned, env):
     commands.add_command(_command)
 
 commands.add_command(Later("install-service", help="Make the proxy a service of systemd."))

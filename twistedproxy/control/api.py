@@ -40,6 +40,7 @@ from twistedproxy.control.types import (
     SettingsInForce,
     Status,
     Verdict,
+    WhatWasLearned,
 )
 
 JSON: Final = "application/json"
@@ -48,10 +49,12 @@ PROBLEM: Final = "application/problem+json"
 OPENAPI_PATH: Final = "/api/v1/openapi.json"
 METRICS_PATH: Final = "/metrics"
 CERTIFICATE_PATH: Final = "/api/v1/ca/certificate"
+LEARNED_PATH: Final = "/api/v1/intercept/learned"
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/v1/connections": ("limit", "client", "state"),
     CERTIFICATE_PATH: ("format",),
+    LEARNED_PATH: ("host",),
 }
 """What a query may have, where it may have anything."""
 
@@ -146,6 +149,8 @@ class Api:
             ("PUT", "/api/v1/log-level"): self._set_log_level,
             ("GET", "/api/v1/ca"): self._authority,
             ("POST", "/api/v1/ca/renew"): self._renew_authority,
+            ("GET", LEARNED_PATH): self._learned,
+            ("DELETE", LEARNED_PATH): self._forget_learned,
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
         }
@@ -266,6 +271,16 @@ class Api:
         known: CertificateFormat = format
         given = self._steered.authority_certificate(known)
         return given.addCallback(lambda content: Answer(200, CERTIFICATE_TYPES[known], content))
+
+    def _learned(self, wish: _Wish) -> Deferred[WhatWasLearned]:
+        return self._steered.learned(wish.query.get("host", ""), False)
+
+    def _forget_learned(self, wish: _Wish) -> Deferred[Done]:
+        host = wish.query.get("host")
+        if host == "":
+            raise Refusal(400, "host is empty: leave it out for all of them")
+        forgotten = self._steered.learned(host or "", True)
+        return forgotten.addCallback(lambda were: Done(f"{len(were.learned)} forgotten"))
 
     def _healthy(self, _wish: _Wish) -> Health:
         return Health("ok")

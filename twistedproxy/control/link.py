@@ -30,6 +30,7 @@ from twisted.protocols.amp import (
 from twisted.python.failure import Failure
 
 from twistedproxy.record.connections import Connection
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.settings.types import Settings
 from twistedproxy.usage import Usage
@@ -154,6 +155,13 @@ class CloseConnection(_LinkCommand):
 
     arguments: ClassVar[Fields] = [(b"number", Integer())]
     response: ClassVar[Fields] = [(b"closed", Boolean())]
+
+
+class TellLearned(_LinkCommand):
+    """Tell who does not take our certificates; the arguments are those of `Worker.learned`."""
+
+    arguments: ClassVar[Fields] = [(b"host", Unicode()), (b"forget", Boolean())]
+    response: ClassVar[Fields] = [(b"learned", Packed(list[Learned]))]
 
 
 class ReopenLogs(_LinkCommand):

@@ -62,7 +62,15 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], ...]]] = {
             "description": "Only those in this state.",
             "schema": {"enum": list(get_args(ConnectionState))},
         },
-    )
+    ),
+    "/api/v1/intercept/learned": (
+        {
+            "name": "host",
+            "in": "query",
+            "description": "Only this host; without it, all of them.",
+            "schema": {"type": "string"},
+        },
+    ),
 }
 _ID: Final = {
     "name": "id",

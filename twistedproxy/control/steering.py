@@ -16,6 +16,7 @@ from twistedproxy.control.types import (
     State,
     Status,
     Verdict,
+    WhatWasLearned,
 )
 
 
@@ -77,6 +78,10 @@ class Steered(Protocol):
 
     def set_log_level(self, level: Level) -> Deferred[None]:
         """Write the operational log from ``level`` on, until the next reload."""
+        ...
+
+    def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
+        """Who does not take our certificates, for ``host`` unless it is empty; with ``forget`` that is forgotten."""
         ...
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:

@@ -8,6 +8,7 @@ import msgspec
 
 from twistedproxy.record.connections import Connection as Connection
 from twistedproxy.record.connections import ConnectionState as ConnectionState
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
 
 Level = Literal["debug", "info", "warn", "error", "critical"]
@@ -176,6 +177,12 @@ class CertificateAuthority(msgspec.Struct):
     files: list[str]
 
 
+class WhatWasLearned(msgspec.Struct):
+    """The clients that do not take the proxy's certificates, and for which hosts, as each worker knows it."""
+
+    learned: list[Learned]
+
+
 class Health(msgspec.Struct):
     """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
 
@@ -197,6 +204,8 @@ ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
     ("PUT", "/api/v1/log-level", LogLevel, LogLevel, "Set the level of the operational log."),
     ("GET", "/api/v1/ca", None, CertificateAuthority, "The certificate authority; it is made if there is none."),
     ("POST", "/api/v1/ca/renew", None, CertificateAuthority, "Make a new authority; files of the old one are kept."),
+    ("GET", "/api/v1/intercept/learned", None, WhatWasLearned, "Who refuses our certificates, and where; ?host=HOST."),
+    ("DELETE", "/api/v1/intercept/learned", None, Done, "Forget that, for all hosts or for one; ?host=HOST."),
     ("GET", "/healthz", None, Health, "200 while the daemon lives."),
     ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
 )

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker
 from twistedproxy.listeners import Listeners
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
 
 
@@ -42,6 +43,10 @@ class Fleet(Protocol):
 
     def close_connection(self, worker: int, number: int) -> Deferred[bool]:
         """Close one; False when there is none."""
+        ...
+
+    def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
+        """Who does not take our certificates; the arguments are those of `twistedproxy.worker.Worker.learned`."""
         ...
 
     def reopen_logs(self) -> None:

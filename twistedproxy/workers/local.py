@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics, grown
 from twistedproxy.worker import CannotLog, Worker
 
@@ -59,6 +60,9 @@ class LocalWorker:
 
     def close_connection(self, worker: int, number: int) -> Deferred[bool]:
         return succeed(worker == self.worker.number and self.worker.close_connection(number))
+
+    def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
+        return succeed(self.worker.learned(host, forget))
 
     def reopen_logs(self) -> None:
         self.worker.plane.access_log.reopen()

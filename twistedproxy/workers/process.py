@@ -35,6 +35,7 @@ from twistedproxy.control.link import (
     SetLevel,
     Startup,
     Stop,
+    TellLearned,
     connect_end,
 )
 from twistedproxy.descriptors import raise_limit
@@ -155,6 +156,11 @@ class WorkerEnd(LinkEnd):
     def close_connection(self, number: int) -> dict[str, Any]:
         """Close one of them."""
         return {"closed": self._working().close_connection(number)}
+
+    @TellLearned.responder
+    def tell_learned(self, host: str, forget: bool) -> dict[str, Any]:
+        """Tell who does not take its certificates."""
+        return {"learned": self._working().learned(host, forget)}
 
     @ReopenLogs.responder
     def reopen_logs(self) -> dict[str, Any]:

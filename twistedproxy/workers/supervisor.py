@@ -29,10 +29,12 @@ from twistedproxy.control.link import (
     Report,
     SetLevel,
     Startup,
+    TellLearned,
 )
 from twistedproxy.control.types import Worker
 from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import Listeners
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics, added_up, grown
 from twistedproxy.usage import Usage, together
 from twistedproxy.workers.slot import Slot
@@ -190,6 +192,10 @@ class Supervisor:
                 if asked is not None:
                     return asked.addCallbacks(lambda answer: bool(answer["closed"]), lambda _: False)
         return succeed(False)
+
+    def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
+        asked = gatherResults(self._ask_all(TellLearned, host=host, forget=forget))
+        return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("learned", ())])
 
     def reopen_logs(self) -> None:
         for slot in [*self._slots, *self._leaving]:

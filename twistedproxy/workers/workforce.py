@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
+from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.statistics import Statistics, added_up
 from twistedproxy.worker import Worker, access_log_file
@@ -185,6 +186,11 @@ class Workforce:
             return fleets[0].close_connection(worker, number).addCallback(close_next, fleets[1:])
 
         return succeed(False).addCallback(close_next, self.fleets)
+
+    def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
+        """Who does not take our certificates; the arguments are those of `twistedproxy.worker.Worker.learned`."""
+        asked = gatherResults([fleet.learned(host, forget) for fleet in self.fleets])
+        return asked.addCallback(lambda of_fleets: [one for of_fleet in of_fleets for one in of_fleet])
 
     def reopen_logs(self) -> None:
         """Go on in new access logs."""
