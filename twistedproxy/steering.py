@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -31,6 +31,7 @@ from twistedproxy.control.types import (
 )
 from twistedproxy.listeners import address_text
 from twistedproxy.record.statistics import Statistics
+from twistedproxy.replacing import replace_content
 from twistedproxy.settings.describe import warnings
 from twistedproxy.settings.keys import keys
 from twistedproxy.settings.load import Loaded
@@ -202,19 +203,8 @@ class KeptFile:
 
 
 def _put(path: str, content: bytes) -> None:
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".pyproxy-", dir=directory)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            _resemble(descriptor, path)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    replace_content(Path(path), content, lambda file: _resemble(file, path), prefix=".pyproxy-")
 
 
 def _resemble(descriptor: int, path: str) -> None:

@@ -11,12 +11,12 @@ import os
 import shlex
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from twistedproxy.replacing import replace_content
 from twistedproxy.systemd.layout import under
 
 
@@ -144,17 +144,7 @@ def _write_file(step: WriteFile, path: Path, say: Callable[[str], object]) -> No
     if _has(path, content, step.mode):
         say(f"unchanged {step.path}")
         return
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), step.mode)
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    replace_content(path, content, lambda file: os.fchmod(file, step.mode), prefix=f".{path.name}.")
     say(f"wrote {step.path}")
 
 

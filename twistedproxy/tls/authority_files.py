@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +22,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from twistedproxy.replacing import replace_content
 from twistedproxy.tls.authority import Authority, AuthorityError, Format, make_authority, read_authority
 
 DIRECTORY: Final = "ca"
@@ -98,18 +98,7 @@ def files_of(directory: Path) -> list[str]:
 
 def write_file(path: Path, content: bytes, mode: int, *, durable: bool = True) -> None:
     """Let ``path`` have this content in one step; ``durable``: also after a power cut. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            if durable:
-                os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    replace_content(path, content, lambda file: os.fchmod(file, mode), prefix=_UNFINISHED, durable=durable)
     if durable:
         _sync_directory(path.parent)
 
