@@ -80,6 +80,11 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"<Supervisor {self._slots!r}>"
 
+    @property
+    def _all(self) -> list[Slot]:
+        """Those that serve, and those that drain."""
+        return [*self._slots, *self._leaving]
+
     # ------------------------------------------------------------ orders
 
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
@@ -114,7 +119,7 @@ class Supervisor:
         """Have as many slots as the orders say."""
         wanted = self._orders.workers
         while len(self._slots) < wanted:
-            taken = {slot.number for slot in (*self._slots, *self._leaving)}
+            taken = {slot.number for slot in self._all}
             number = next(number for number in count() if number not in taken)
             slot = Slot(
                 self._reactor,
@@ -152,7 +157,7 @@ class Supervisor:
         # Who was late itself, because the machine or its own process stood still, has not read their answers yet.
         late, self._pulsed_at = now - self._pulsed_at > 2 * PULSE, now
         limit = self._orders.settings.service.lag_limit
-        for slot in [*self._slots, *self._leaving]:
+        for slot in self._all:
             if slot.silent > limit and not late:
                 slot.kill(f"its reactor did not answer for {slot.silent:.1f} s")
             elif not slot.silent:
@@ -160,8 +165,7 @@ class Supervisor:
 
     def _elsewhere(self, slot: Slot) -> Usage:
         """What all but ``slot`` have taken up."""
-        others = [*self._slots, *self._leaving]
-        return together(other.report.usage for other in others if other is not slot and other.report is not None)
+        return together(other.report.usage for other in self._all if other is not slot and other.report is not None)
 
     def numbers(self) -> Deferred[list[Worker]]:
         slots = [*self._slots, *sorted(self._leaving, key=lambda slot: slot.number)]
@@ -186,7 +190,7 @@ class Supervisor:
         return listings.addCallback(Listing.joined, limit)
 
     def close_connection(self, worker: int, number: int) -> Deferred[bool]:
-        for slot in [*self._slots, *self._leaving]:
+        for slot in self._all:
             if slot.number == worker:
                 asked = slot.ask(CloseConnection, number=number)
                 if asked is not None:
@@ -198,7 +202,7 @@ class Supervisor:
         return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("learned", ())])
 
     def reopen_logs(self) -> None:
-        for slot in [*self._slots, *self._leaving]:
+        for slot in self._all:
             slot.reopen_logs()
 
     def set_level(self, level: str) -> None:
@@ -208,15 +212,14 @@ class Supervisor:
 
     def _ask_all(self, command: type[Command], **arguments: Any) -> list[Deferred[dict[str, Any]]]:
         """Send a command to every worker that is there. One that goes meanwhile has answered nothing."""
-        asked = [slot.ask(command, **arguments) for slot in [*self._slots, *self._leaving]]
+        asked = [slot.ask(command, **arguments) for slot in self._all]
         return [one.addErrback(_nothing) for one in asked if one is not None]
 
     # ------------------------------------------------------------ the end
 
     def drain(self, timeout: float) -> Deferred[None]:
         self._ending = True
-        slots = [*self._slots, *self._leaving]
-        drained = DeferredList([slot.drain(timeout) for slot in slots]).addCallback(self._over)
+        drained = DeferredList([slot.drain(timeout) for slot in self._all]).addCallback(self._over)
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.errback(CannotUse("the workers end before all of them served"))
@@ -230,7 +233,7 @@ class Supervisor:
             self._headcount.close()
 
     def stop(self) -> None:
-        for slot in [*self._slots, *self._leaving]:
+        for slot in self._all:
             slot.stop()
 
 
