@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.systemd.activation import InheritedSocket
+from twistedproxy.workers.slot import with_our_modules
 
 VARIABLE: Final = "TWISTEDPROXY_HANDOVER"
 """The variable that brings a successor its `Handover`."""
@@ -92,10 +93,7 @@ def start_successor(
         descriptors[number] = descriptor
         handed.append(Socket(number, description, owned))
     handover = Handover(_READY_DESCRIPTOR, handed, pseudonym, in_foreground, pid_file)
-    variables = dict(environment) | {
-        VARIABLE: msgspec.json.encode(handover).decode(),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
+    variables = with_our_modules(environment) | {VARIABLE: msgspec.json.encode(handover).decode()}
     successor = _Successor(reactor)
     command = (sys.executable, "-P", "-c", _START, *arguments)
     try:

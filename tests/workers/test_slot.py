@@ -18,7 +18,7 @@ from twistedproxy.control.link import CannotUse, Report, Startup, Stop
 from twistedproxy.headcount import Headcount
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.usage import Usage
-from twistedproxy.workers.slot import BACK_OFF, LIVED, STARTING, Slot, worker_environment
+from twistedproxy.workers.slot import BACK_OFF, LIVED, STARTING, Slot, with_our_modules
 
 NOTHING = Usage()
 
@@ -89,7 +89,7 @@ async def test_starts(place: Place, startup: Startup, said: list[str]) -> None:
         *(sys.executable, "-P", "-m", "twistedproxy.workers.process", "0"),
         type(place.processes).__module__,
     )
-    assert process.environment == worker_environment({"PATH": "/bin"})
+    assert process.environment == with_our_modules({"PATH": "/bin"})
     assert sorted(process.descriptors) == [0, 1, 2, 3, 4]
     assert [process.descriptors[number] for number in range(3)] == [0, 1, 2]
     await place.serve()
@@ -100,7 +100,7 @@ async def test_starts(place: Place, startup: Startup, said: list[str]) -> None:
 
 def test_environment() -> None:
     """It finds the modules that this process has found, whatever the directory."""
-    environment = worker_environment({"PATH": "/bin", "PYTHONPATH": "/elsewhere"})
+    environment = with_our_modules({"PATH": "/bin", "PYTHONPATH": "/elsewhere"})
     assert environment.keys() == {"PATH", "PYTHONPATH"}
     assert environment["PYTHONPATH"].split(os.pathsep) == [path for path in sys.path if path]
 

@@ -144,7 +144,7 @@ class Slot:
                         str(self.number),
                         self._reactor_module,
                     ),
-                    env=worker_environment(self._environment),
+                    env=with_our_modules(self._environment),
                     childFDs={
                         0: 0,
                         1: 1,
@@ -382,6 +382,6 @@ def _not_done(failure: Failure) -> None:
     failure.trap(ConnectionClosed, CannotUse)
 
 
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def with_our_modules(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` for a process of ours, which finds the same modules."""
     return dict(environment) | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
