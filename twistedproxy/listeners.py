@@ -24,6 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
+from twistedproxy.access.addresses import with_port
 from twistedproxy.settings.endpoints import KINDS, expand_credentials, parse_endpoint
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket, InheritedSockets
@@ -320,9 +321,7 @@ def _close_at_once(port: Any, lost: Callable[[Any, Failure], None] | None = None
 
 def address_text(address: Any) -> str:
     """An `IAddress` as people write it."""
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv4Address | IPv6Address):
+        return with_port(address.host, address.port)
     name = getattr(address, "name", None)
     return os.fsdecode(name) if name else str(address)

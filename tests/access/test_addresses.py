@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedproxy.access.addresses import NAMED_SETS, AddressSet, addresses_within, read_address
+from twistedproxy.access.addresses import NAMED_SETS, AddressSet, addresses_within, read_address, with_port
 
 NAMES = ["loopback", "private", "link-local", "metadata", "unspecified", "multicast", "reserved"]
 
@@ -227,3 +227,11 @@ def test_every_named_set_is_made_of_networks() -> None:
     for networks_of_set in NAMED_SETS.values():
         for network in networks_of_set:
             assert str(ip_network(network)) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [("192.0.2.1", "192.0.2.1:80"), ("2001:db8::1", "[2001:db8::1]:80"), ("fe80::1%2", "[fe80::1%2]:80")],
+)
+def test_address_with_a_port(address: str, text: str) -> None:
+    assert with_port(address, 80) == text

@@ -93,6 +93,11 @@ def read_address(text: str) -> Address | None:
     return address
 
 
+def with_port(address: str, port: int) -> str:
+    """An address or a name, and a port, as they are written together: ``192.0.2.1:80``, ``[2001:db8::1]:80``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def addresses_within(text: str) -> tuple[Address, ...]:
     """The address that ``text`` spells, then the IPv4 addresses that it leads to; nothing for other text."""
     address = read_address(text)

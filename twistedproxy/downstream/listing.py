@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twistedproxy.access.addresses import with_port
 from twistedproxy.downstream.http1 import DownstreamConnection
 from twistedproxy.exchange import Exchange
 from twistedproxy.opaque import OpaqueExchange
@@ -23,7 +24,7 @@ def listed(connection: DownstreamConnection, worker: int, now: float) -> Connect
     moved = _of_relay(exchange)
     return Connection(
         id=f"{worker}-{connection.number}",
-        client=_client(connection),
+        client=with_port(connection.client_address, connection.client_port),
         state=_state(connection, exchange),
         age=now - connection.opened_at,
         requests=connection.requests,
@@ -50,11 +51,6 @@ def _state(connection: DownstreamConnection, exchange: Exchange | None) -> Conne
 
 def _of_relay(exchange: Exchange | None) -> tuple[int, int]:
     return exchange.relayed if isinstance(exchange, OpaqueExchange) else (0, 0)
-
-
-def _client(connection: DownstreamConnection) -> str:
-    address = connection.client_address
-    return f"[{address}]:{connection.client_port}" if ":" in address else f"{address}:{connection.client_port}"
 
 
 def _text(raw: bytes) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from twistedproxy.access.addresses import with_port
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
 
 ACTIVATION_VARIABLES: Final = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -79,7 +80,7 @@ class InheritedSocket:
         if isinstance(self.address, str):
             return self.address.replace("\0", "@") or "a Unix socket without a name"
         host, port = self.address
-        return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
+        return with_port(host, port)
 
 
 def starting_environment(current: Mapping[str, str]) -> dict[str, str]:

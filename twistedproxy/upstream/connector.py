@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy import errors
+from twistedproxy.access.addresses import with_port
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.upstream.literals import ResolvedAddress
 
@@ -71,7 +72,7 @@ class Connected:
     @property
     def address_text(self) -> str:
         """Address and port as they are written together: ``192.0.2.1:80``, ``[2001:db8::1]:80``."""
-        return _with_port(self.address, self.port)
+        return with_port(self.address, self.port)
 
 
 class Connector:
@@ -263,7 +264,7 @@ class _Race:
         fates = [(address, os.strerror(error)) for address, error in self._failures]
         fates += [(address, f"no answer in {self._timeout:g} s") for address in late]
         fates += [(address, "not tried in time") for address in untried]
-        detail = "; ".join(f"{_with_port(address.address, self.port)}: {fate}" for address, fate in fates)
+        detail = "; ".join(f"{with_port(address.address, self.port)}: {fate}" for address, fate in fates)
         numbers = {error for _, error in self._failures}
         self.result.errback(errors.ConnectTimeout(detail) if timed_out else _worst(numbers)(detail))
 
@@ -337,7 +338,3 @@ def _worst(numbers: set[int]) -> type[errors.UpstreamError]:
     if numbers <= _NO_ROUTE:
         return errors.Unreachable
     return errors.UpstreamError
-
-
-def _with_port(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
