@@ -20,8 +20,6 @@ from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHe
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
-_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
-
 
 class Downstream(Protocol):
     """What the client's connection is to the exchange it carries."""
@@ -167,7 +165,7 @@ class Exchange:
     @property
     def version(self) -> bytes:
         """The request's version."""
-        return _VERSIONS[self.request.minor] if self.request is not None else b""
+        return b"HTTP/" + self.request.version if self.request is not None else b""
 
     def moved_so_far(self) -> tuple[int, int, int, int]:
         """The byte counts of an exchange under way: from and to the client, to and from upstream."""

@@ -89,8 +89,6 @@ _RESPONSE_SETTLED = _RESPONSE_DROPPED | _NOT_NOMINABLE
 
 _MOST_HOPS = 10**9
 
-_MINOR = (b"1.0", b"1.1")
-
 
 def upgrade_offered(head: RequestHead) -> tuple[bytes, ...]:
     """The protocols that a request may be upgraded to; none from HTTP/1.0 or without the connection option.
@@ -149,7 +147,7 @@ def forwarded_request_lines(
         ours.append(b"Upgrade")
     if ours:
         lines.append((b"Connection", b", ".join(ours)))
-    lines.append((b"Via", _MINOR[head.minor] + b" " + via))
+    lines.append((b"Via", head.version + b" " + via))
     return lines
 
 
@@ -207,7 +205,7 @@ def forwarded_response_lines(
         lines.append((b"Connection", b"close"))
     if b"date" not in index and status >= 200:
         lines.append((b"Date", date))
-    lines.append((b"Via", _MINOR[head.minor] + b" " + via))
+    lines.append((b"Via", head.version + b" " + via))
     return lines
 
 

@@ -67,15 +67,31 @@ def _collect_repeated(index: dict[bytes, bytes | tuple[bytes, ...]], lines: list
 
 NO_OPTIONS: frozenset[bytes] = frozenset()
 
+HTTP2 = b"2.0"
+"""The version of a message that came over HTTP/2."""
+
+_VERSIONS = (b"1.0", b"1.1")
+
 
 class RequestHead:
     """A request's control data and header fields, valid and with its framing decided.
 
-    ``length`` is the content's length in bytes, or `CHUNKED`. ``minor`` is the minor version, 0 or 1: a higher one is
-    treated as 1 (RFC 9110 section 6.2). ``options`` are the connection options in lower case.
+    ``length`` is the content's length in bytes, or `CHUNKED`: it ends when it ends. ``minor`` is the minor version, 0 or
+    1: a higher one is treated as 1 (RFC 9110 section 6.2), and so is HTTP/2, which can do all that 1.1 can. ``version``
+    is the one that the message came in, as Via names it. ``options`` are the connection options in lower case.
     """
 
-    __slots__ = ("expects_continue", "fields", "keep_alive", "length", "method", "minor", "options", "target")
+    __slots__ = (
+        "expects_continue",
+        "fields",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "options",
+        "target",
+        "version",
+    )
 
     def __init__(
         self,
@@ -86,6 +102,7 @@ class RequestHead:
         length: int = 0,
         options: frozenset[bytes] = NO_OPTIONS,
         expects_continue: bool = False,
+        version: bytes = b"",
     ) -> None:
         self.method = method
         self.target = target
@@ -94,21 +111,23 @@ class RequestHead:
         self.length = length
         self.options = options
         self.expects_continue = expects_continue
+        self.version = version or _VERSIONS[minor]
         # A proxy never keeps an HTTP/1.0 client's connection (RFC 9112 section 9.3).
         self.keep_alive = minor > 0 and b"close" not in options
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method!r} {self.target!r} HTTP/1.{self.minor} length={self.length}>"
+        version = self.version.decode("ascii")
+        return f"<RequestHead {self.method!r} {self.target!r} HTTP/{version} length={self.length}>"
 
 
 class ResponseHead:
     """A response's control data and header fields, valid and with its framing decided.
 
     ``length`` is the content's length in bytes, `CHUNKED` or `UNTIL_CLOSE`. ``keep_alive`` tells whether the
-    connection may carry another exchange after this one.
+    connection may carry another exchange after this one. ``minor`` and ``version`` are as in a `RequestHead`.
     """
 
-    __slots__ = ("fields", "keep_alive", "length", "minor", "options", "phrase", "status")
+    __slots__ = ("fields", "keep_alive", "length", "minor", "options", "phrase", "status", "version")
 
     def __init__(
         self,
@@ -118,6 +137,7 @@ class ResponseHead:
         fields: Fields,
         length: int = 0,
         options: frozenset[bytes] = NO_OPTIONS,
+        version: bytes = b"",
     ) -> None:
         self.status = status
         self.phrase = phrase
@@ -125,10 +145,11 @@ class ResponseHead:
         self.fields = fields
         self.length = length
         self.options = options
+        self.version = version or _VERSIONS[minor]
         self.keep_alive = minor > 0 and length != UNTIL_CLOSE and b"close" not in options
 
     def __repr__(self) -> str:
-        return f"<ResponseHead {self.status} HTTP/1.{self.minor} length={self.length}>"
+        return f"<ResponseHead {self.status} HTTP/{self.version.decode('ascii')} length={self.length}>"
 
 
 class End:
