@@ -76,9 +76,10 @@ _VERSIONS = (b"1.0", b"1.1")
 class RequestHead:
     """A request's control data and header fields, valid and with its framing decided.
 
-    ``length`` is the content's length in bytes, or `CHUNKED`: it ends when it ends. ``minor`` is the minor version, 0 or
-    1: a higher one is treated as 1 (RFC 9110 section 6.2), and so is HTTP/2, which can do all that 1.1 can. ``version``
-    is the one that the message came in, as Via names it. ``options`` are the connection options in lower case.
+    ``length`` is the content's length in bytes, or `CHUNKED`: it ends when it ends. ``minor`` is the minor version,
+    0 or 1: a higher one is treated as 1 (RFC 9110 section 6.2), and so is HTTP/2, which can do all that 1.1 can.
+    ``version`` is the one that the message came in, as Via names it. ``options`` are the connection options in lower
+    case.
     """
 
     __slots__ = (

@@ -1,0 +1,477 @@
+"""An HTTP/2 connection without I/O: frames in, streams told; streams speak, frames out.
+
+Theory of operation. The library ``h2`` knows the frames, the compression of fields and the states of streams. Around
+it stands what a connection needs that is a proxy's. Bytes are taken apart into frames first: each is paid for from the
+peer's `Allowance`, counted for its stream, and judged by the length that the message has promised, so that a malformed
+message ends its stream and not the connection. GOAWAY is ours, since streams outlive it. Fields are validated by
+`twistedproxy.http2.fields` and not a second time.
+
+Content leaves in turns: `pump` sends one frame of each stream that has something to say, until the windows or the
+connection are full.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from twistedproxy.errors import FramingError, ProxyError, ResponseError
+from twistedproxy.http2 import frames
+from twistedproxy.http2.allowance import RESET, Allowance
+from twistedproxy.http2.fields import Block
+from twistedproxy.http2.frames import Frame, FrameReader, FrameTooLarge
+from twistedproxy.http2.stream import UNKNOWN, Stream
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client says first (RFC 9113 section 3.4)."""
+
+FRAME_SIZE: Final = 64 * 1024
+"""Bytes of the largest payload that is taken, and that is sent where the peer takes so much."""
+
+CONNECTION_WINDOW: Final = 4 * 1024 * 1024
+"""Bytes that a peer may send on all streams before it hears from us. What holds it back is the streams' own windows."""
+
+_INITIAL_WINDOW: Final = 65535
+_LARGEST_TABLE: Final = 4096
+_LAST_STREAM: Final = 2**31 - 1
+
+
+class SessionLimits(NamedTuple):
+    """What one peer may take up. Sizes in bytes."""
+
+    max_streams: int = 100
+    stream_window: int = 256 * 1024
+    max_head_size: int = 64 * 1024
+
+
+class SessionError(Exception):
+    """The connection cannot go on. ``code`` is one of RFC 9113 section 7; the text says what was wrong."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Owner(Protocol):
+    """Whoever has the connection."""
+
+    def new_stream(self, number: int) -> Stream:
+        """The peer has opened a stream."""
+
+    def stream_over(self, stream: Stream) -> None:
+        """A stream will carry nothing more."""
+
+    def settings_received(self) -> None:
+        """The peer has said what it takes, or has changed its mind."""
+
+    def going_away(self, last: int, code: int) -> None:
+        """The peer takes no more streams, and has not looked at those after number ``last``."""
+
+    def pong_received(self) -> None:
+        """The peer has answered our PING."""
+
+
+class _Connection(H2Connection):
+    # The library's 65536 would be some MiB for each connection.
+    MAX_CLOSED_STREAMS = 1000
+
+
+class Session:
+    """One side of a connection. ``write`` sends bytes, ``is_blocked`` tells whether those sent before still wait."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        client: bool,
+        limits: SessionLimits,
+        write: Callable[[bytes], object],
+        is_blocked: Callable[[], bool],
+        seconds: Callable[[], float],
+    ) -> None:
+        self.streams: dict[int, Stream] = {}
+        """Those that are not over."""
+        self._owner = owner
+        self._client = client
+        self._limits = limits
+        self._write = write
+        self._is_blocked = is_blocked
+        self._allowance = Allowance(seconds)
+        self._preface = b"" if client else PREFACE
+        self._frames = FrameReader(FRAME_SIZE)
+        self._settled = False
+        self._ready: deque[Stream] = deque()
+        self._touched: dict[Stream, None] = {}
+        self._block_size = 0
+        self._unacknowledged = 0
+        self._unacknowledged_by: dict[int, int] = {}
+        self._trailers: Block = ()
+        self._highest = 0
+        self._h2 = _Connection(
+            H2Configuration(
+                client_side=client,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self._h2.local_settings = Settings(
+            client=client,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
+                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
+                SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
+                SettingCodes.MAX_FRAME_SIZE: FRAME_SIZE,
+                SettingCodes.ENABLE_PUSH: 0,
+            }
+            | ({} if client else {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}),
+        )
+        self._h2.decoder.max_header_list_size = limits.max_head_size
+        self._h2.max_inbound_frame_size = FRAME_SIZE
+        self._told: dict[type, Callable[[Any], object]] = {
+            events.RequestReceived: self._request_received,
+            events.ResponseReceived: self._response_received,
+            events.InformationalResponseReceived: self._response_received,
+            events.TrailersReceived: self._trailers_received,
+            events.DataReceived: self._data_received,
+            events.StreamEnded: self._stream_ended,
+            events.StreamReset: self._stream_reset,
+            events.WindowUpdated: self._window_updated,
+            events.RemoteSettingsChanged: self._settings_changed,
+            events.PingAckReceived: lambda event: owner.pong_received(),
+        }
+
+    def __repr__(self) -> str:
+        side = "client" if self._client else "server"
+        return f"<Session {side} streams={len(self.streams)} {self._allowance!r}>"
+
+    def start(self) -> None:
+        """Say what this side takes."""
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW - _INITIAL_WINDOW)
+        self._send()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the connection takes no more bytes for the moment."""
+        return self._is_blocked()
+
+    @property
+    def room_for_streams(self) -> int:
+        """How many more streams this side may open, as far as the peer has said."""
+        return min(self._limits.max_streams, self._h2.remote_settings.max_concurrent_streams) - len(self.streams)
+
+    @property
+    def takes_websocket(self) -> bool:
+        """Whether the peer has said that it knows extended CONNECT (RFC 8441 section 3)."""
+        return bool(self._h2.remote_settings.enable_connect_protocol)
+
+    @property
+    def highest_stream(self) -> int:
+        """The number of the last stream that the peer has opened."""
+        return self._highest
+
+    # ------------------------------------------------------------ what comes
+
+    def receive(self, data: bytes) -> None:
+        """Act on the bytes that came. Raises `SessionError` when the connection cannot go on; the peer is told why."""
+        try:
+            if self._preface:
+                data = self._take_preface(data)
+            self._frames.receive(data)
+            while (frame := self._frames.next_frame()) is not None:
+                self._receive_frame(frame)
+        except FrameTooLarge as error:
+            self.fail(ErrorCodes.FRAME_SIZE_ERROR, str(error))
+        except ProtocolError as error:
+            # The library has written its own GOAWAY.
+            self._send()
+            raise SessionError(error.error_code, str(error)) from error
+        self._send()
+
+    def turn_ended(self) -> None:
+        """Tell every stream that was told something that this was all."""
+        while self._touched:
+            stream, _ = self._touched.popitem()
+            stream.turn_ended()
+
+    def _take_preface(self, data: bytes) -> bytes:
+        expected = self._preface[: len(data)]
+        if not data.startswith(expected):
+            self.fail(ErrorCodes.PROTOCOL_ERROR, "the connection does not begin with the preface of HTTP/2")
+        self._preface = self._preface[len(expected) :]
+        self._h2.receive_data(expected)
+        return data[len(expected) :]
+
+    def _receive_frame(self, frame: Frame) -> None:
+        kind = frame.kind
+        if not self._settled:
+            if kind != frames.SETTINGS or frame.flags & frames.ACK:
+                self.fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is no SETTINGS")
+            self._settled = True
+        size = frame.content_size if kind == frames.DATA else 0
+        if not self._allowance.take_frame(kind, size):
+            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "there are too many frames that only cost us work")
+        if kind == frames.GOAWAY:
+            self._goaway_received(frame)
+            return
+        stream = self.streams.get(frame.stream)
+        if stream is not None:
+            stream.received += len(frame.octets)
+            if kind == frames.DATA and stream.expected != UNKNOWN:
+                stream.expected -= size
+                if stream.expected < 0 or (stream.expected and frame.flags & frames.END_STREAM):
+                    self._malformed(stream, self._error("the content is not as long as its Content-Length"))
+        elif kind in (frames.HEADERS, frames.CONTINUATION):
+            self._block_size += len(frame.octets)
+        for event in self._h2.receive_data(frame.octets):
+            tell = self._told.get(type(event))
+            if tell is not None:
+                tell(event)
+
+    def _error(self, detail: str) -> ProxyError:
+        return ResponseError(detail) if self._client else FramingError(detail)
+
+    def _malformed(self, stream: Stream, error: ProxyError) -> None:
+        """The message is not valid; that ends its stream, after what that has to say at once."""
+        if not self._allowance.spend(RESET):
+            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "there are too many streams that are not valid")
+        self._touched[stream] = None
+        stream.malformed(error)
+        self.pump()
+        self.reset(stream, ErrorCodes.PROTOCOL_ERROR)
+
+    def _request_received(self, event: events.RequestReceived) -> None:
+        number = event.stream_id
+        assert number is not None
+        self._highest = number
+        stream = self._owner.new_stream(number)
+        self.streams[number] = stream
+        stream.received, self._block_size = self._block_size, 0
+        self._head(stream, event)
+
+    def _response_received(self, event: events.ResponseReceived | events.InformationalResponseReceived) -> None:
+        stream = self.streams.get(event.stream_id or 0)
+        if stream is not None:
+            self._head(stream, event)
+
+    def _head(self, stream: Stream, event: Any) -> None:
+        self._touched[stream] = None
+        try:
+            stream.expected = stream.head_received(event.headers, getattr(event, "stream_ended", None) is not None)
+        except ProxyError as error:
+            self._malformed(stream, error)
+
+    def _trailers_received(self, event: events.TrailersReceived) -> None:
+        self._trailers = event.headers or ()
+
+    def _data_received(self, event: events.DataReceived) -> None:
+        size = event.flow_controlled_length or 0
+        self._acknowledge_connection(size)
+        stream = self.streams.get(event.stream_id or 0)
+        if stream is None:
+            return
+        self._touched[stream] = None
+        if event.data and not stream.input_ended:
+            stream.content_received(event.data)
+        stream.hold(size)
+
+    def _stream_ended(self, event: events.StreamEnded) -> None:
+        trailers, self._trailers = self._trailers, ()
+        stream = self.streams.get(event.stream_id or 0)
+        if stream is None or stream.input_ended:
+            return
+        self._touched[stream] = None
+        stream.input_ended = True
+        try:
+            if stream.expected > 0:
+                raise self._error("the content is not as long as its Content-Length")
+            stream.end_received(trailers)
+        except ProxyError as error:
+            self._malformed(stream, error)
+        self._settle(stream)
+
+    def _stream_reset(self, event: events.StreamReset) -> None:
+        stream = self.streams.get(event.stream_id or 0)
+        if stream is not None:
+            self._touched[stream] = None
+            self._forget(stream)
+            stream.reset_received(int(event.error_code or 0))
+
+    def _window_updated(self, event: events.WindowUpdated) -> None:
+        if event.stream_id:
+            stream = self.streams.get(event.stream_id)
+            if stream is not None and stream.wants_to_speak:
+                self.ready(stream)
+
+    def _settings_changed(self, event: events.RemoteSettingsChanged) -> None:
+        # A peer may allow a table of any size, which we would fill with what it makes us say.
+        if self._h2.encoder.header_table_size > _LARGEST_TABLE:
+            self._h2.encoder.header_table_size = _LARGEST_TABLE
+        for stream in self.streams.values():
+            if stream.wants_to_speak:
+                self.ready(stream)
+        self._owner.settings_received()
+
+    def _goaway_received(self, frame: Frame) -> None:
+        payload = frame.octets[frames.HEADER_SIZE :]
+        if frame.stream or len(payload) < 8:
+            self.fail(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY is not valid")
+        last = int.from_bytes(payload[:4], "big") & _LAST_STREAM
+        self._owner.going_away(last, int.from_bytes(payload[4:8], "big"))
+
+    # ------------------------------------------------------------ flow control of what comes
+
+    def acknowledge(self, stream: Stream, size: int) -> None:
+        """Let the peer send ``size`` bytes more on ``stream``; it is told of half a window at once."""
+        total = self._unacknowledged_by.get(stream.id, 0) + size
+        if total * 2 >= self._limits.stream_window:
+            self._unacknowledged_by.pop(stream.id, None)
+            if not stream.over and not stream.input_ended:
+                self._h2.increment_flow_control_window(total, stream.id)
+                self._send()
+        else:
+            self._unacknowledged_by[stream.id] = total
+
+    def _acknowledge_connection(self, size: int) -> None:
+        self._unacknowledged += size
+        if self._unacknowledged * 2 >= CONNECTION_WINDOW:
+            self._h2.increment_flow_control_window(self._unacknowledged)
+            self._unacknowledged = 0
+
+    # ------------------------------------------------------------ what is said
+
+    def open(self, make: Callable[[int], Stream]) -> Stream:
+        """Open a stream of this side's."""
+        stream = make(self._h2.get_next_available_stream_id())
+        self.streams[stream.id] = stream
+        return stream
+
+    def send_block(self, stream: Stream, block: Block, end: bool) -> None:
+        """Send a field block on ``stream``; ``end`` says that nothing follows."""
+        self._h2.send_headers(stream.id, block, end_stream=end)
+        stream.sent += self._send()
+        if end:
+            self._said_all(stream)
+
+    def ready(self, stream: Stream) -> None:
+        """``stream`` has something to say, or may say it."""
+        if stream not in self._ready:
+            self._ready.append(stream)
+
+    def pump(self) -> None:
+        """Send what the streams have to say, in turns, as far as there is room."""
+        ready = self._ready
+        while ready and not self._is_blocked():
+            stream = ready.popleft()
+            if stream.over:
+                continue
+            if stream.unsaid and not self._send_piece(stream):
+                if self._h2.outbound_flow_control_window <= 0:
+                    # The connection's window: nobody's turn.
+                    ready.appendleft(stream)
+                    return
+                # Its own window: it comes back with the peer's update.
+                continue
+            if stream.unsaid:
+                ready.append(stream)
+                continue
+            end = stream.take_end()
+            if end is not None:
+                if end:
+                    self.send_block(stream, end, True)
+                else:
+                    self._h2.end_stream(stream.id)
+                    stream.sent += self._send()
+                    self._said_all(stream)
+            elif not stream.over and not stream.output_ended:
+                stream.room_made()
+
+    def _send_piece(self, stream: Stream) -> int:
+        """Send one frame of content; how many bytes of it there was room for."""
+        h2 = self._h2
+        queue = stream.queue
+        room = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size, FRAME_SIZE)
+        if room <= 0:
+            return 0
+        piece = queue.popleft()
+        if len(piece) > room:
+            queue.appendleft(piece[room:])
+            piece = piece[:room]
+        stream.unsaid -= len(piece)
+        end = not stream.unsaid and stream.ends_after_queue
+        h2.send_data(stream.id, piece, end_stream=end)
+        self._allowance.add_for_content()
+        stream.sent += self._send()
+        if end:
+            stream.take_end()
+            self._said_all(stream)
+        return len(piece)
+
+    def drained(self) -> None:
+        """The connection takes bytes again: whoever waited for that may go on."""
+        self.pump()
+        for stream in list(self.streams.values()):
+            if not stream.full and not stream.output_ended:
+                stream.room_made()
+
+    def _said_all(self, stream: Stream) -> None:
+        stream.output_ended = True
+        if not self._client and not stream.input_ended:
+            # RFC 9113 section 8.1: the rest of the request is of no use to anybody.
+            self.reset(stream, ErrorCodes.NO_ERROR)
+        self._settle(stream)
+
+    def reset(self, stream: Stream, code: int) -> None:
+        """End ``stream`` at once."""
+        if stream.id in self.streams:
+            self._h2.reset_stream(stream.id, code)
+            stream.sent += self._send()
+            self._forget(stream)
+
+    def _settle(self, stream: Stream) -> None:
+        if stream.input_ended and stream.output_ended:
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        if self.streams.pop(stream.id, None) is not None:
+            self._unacknowledged_by.pop(stream.id, None)
+            stream.drop()
+            self._owner.stream_over(stream)
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; `Owner.pong_received` tells of it."""
+        self._h2.ping(b"pyproxy?")
+        self._send()
+
+    def go_away(self, code: int = 0, last: int = _LAST_STREAM) -> None:
+        """Say that no stream after number ``last`` will be looked at (RFC 9113 section 6.8). The others go on."""
+        frame = GoAwayFrame(0, last_stream_id=last, error_code=code)
+        self._write(frame.serialize())
+
+    def fail(self, code: int, detail: str) -> None:
+        """Say why the connection cannot go on, and raise `SessionError`."""
+        self._send()
+        self.go_away(code, self._highest)
+        raise SessionError(code, detail)
+
+    def _send(self) -> int:
+        data = self._h2.data_to_send()
+        if data:
+            self._write(data)
+        return len(data)
+
+
+__all__ = ["Owner", "Session", "SessionError", "SessionLimits"]
