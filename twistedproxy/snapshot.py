@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.http.head import HeadLimits
@@ -28,6 +29,7 @@ class Snapshot:
     settings: Settings
     access: AccessPolicy
     interception: Interception
+    http2: HTTP2Use
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
@@ -50,6 +52,7 @@ class Snapshot:
             settings=settings,
             access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
             interception=Interception.of(settings.intercept),
+            http2=HTTP2Use.of(settings.http2),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
             via=name.encode("ascii"),

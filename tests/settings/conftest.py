@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
-from twistedproxy.settings.types import Settings
+from twistedproxy.settings.types import DownstreamSettings, Settings
 
 PRINTABLE = st.characters(exclude_categories=("C", "Z"))
 
@@ -85,9 +85,19 @@ def _settings() -> st.SearchStrategy[Settings]:
     }
     return (
         st.fixed_dictionaries(rooms)
+        .map(_with_its_own_listeners)
         .map(lambda values: msgspec.convert(values, Settings))
         .filter(lambda made: made.downstream.max_target_size <= made.downstream.max_head_size)
     )
+
+
+def _with_its_own_listeners(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same, with as many exceptions for listeners as before, but such as there are."""
+    http2 = values["http2"]
+    if "except_listeners" not in http2:
+        return values
+    listeners = values["downstream"].get("listen", DownstreamSettings().listen)
+    return {**values, "http2": {**http2, "except_listeners": listeners[: len(http2["except_listeners"])]}}
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "learn_after": 2,
         "learn_for": 86400.0,
     },
+    "http2": {
+        "with_clients": True,
+        "with_servers": True,
+        "except_hosts": (),
+        "except_listeners": (),
+        "max_streams": 100,
+        "stream_window": 262144,
+    },
     "control": {"socket": "", "metrics": ()},
     "log": {"access": "", "format": "squid", "level": "info"},
 }

@@ -208,6 +208,7 @@ class Merging:
 
     def _check_together(self) -> None:
         """Refuse what each key allows by itself but the two of them do not."""
+        self._check_listeners()
         target, head = "downstream.max_target_size", "downstream.max_head_size"
         # What cannot be read may have made them fit.
         if self._missing or any(".".join(problem.path) in (target, head) for _, problem in self._problems):
@@ -228,6 +229,18 @@ class Merging:
             relation += f", {printable(str(beside))}"
         message = f"{relation}), but a request's target is a part of its head"
         self._problems.append((place.source, Problem(place.source.name, message, path.split("."), line=place.line)))
+
+    def _check_listeners(self) -> None:
+        path, others = "http2.except_listeners", "downstream.listen"
+        if self._missing or path not in self._values or any(".".join(one.path) == others for _, one in self._problems):
+            return
+        exceptions, listeners = self._values[path], self._values.get(others, keys()[others].default)
+        assert isinstance(exceptions, tuple)
+        assert isinstance(listeners, tuple)
+        for number, exception in enumerate(exceptions):
+            if exception not in listeners:
+                message = f"expected one of {others}, got {shown(exception)}"
+                self._refuse(self._set_at[path].source, tuple(path.split(".")), message, number)
 
     def _rank_of(self, path: str) -> int:
         return self._set_at[path].source.rank if path in self._set_at else 0

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
+from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import choice, count, duration, flag, size, special
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
@@ -404,5 +405,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     forwarding: ForwardingSettings = ForwardingSettings()
     tls: TLSSettings = TLSSettings()
     intercept: InterceptSettings = InterceptSettings()
+    http2: HTTP2Settings = HTTP2Settings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()

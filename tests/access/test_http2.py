@@ -1,0 +1,33 @@
+"""With whom HTTP/2 is spoken."""
+
+from __future__ import annotations
+
+import pytest
+
+from twistedproxy.access.http2 import HTTP2Use
+from twistedproxy.settings.http2 import HTTP2Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "client", "server"),
+    [
+        ({}, True, True),
+        ({"with_clients": False}, False, True),
+        ({"with_servers": False}, True, False),
+        ({"except_hosts": ("A.test",)}, False, False),
+        ({"except_hosts": (".test",)}, False, False),
+        ({"except_hosts": ("b.test",)}, True, True),
+        ({"except_listeners": ("tcp:1",)}, False, True),
+        ({"except_listeners": ("tcp:2",)}, True, True),
+    ],
+)
+def test_decision(settings: dict[str, object], client: bool, server: bool) -> None:
+    use = HTTP2Use.of(HTTP2Settings(**settings))  # type: ignore[arg-type]  # a table
+    assert use.with_client("tcp:1", "a.test") == client
+    assert use.with_server("a.test") == server
+
+
+def test_repr() -> None:
+    made = HTTP2Use.of(HTTP2Settings(except_hosts=("a", "b"), except_listeners=("tcp:1",)))
+    assert repr(made) == "<HTTP2Use with_clients with_servers except_hosts=<HostSet 2> except_listeners=1>"
+    assert repr(HTTP2Use.of(HTTP2Settings(with_clients=False, with_servers=False))).startswith("<HTTP2Use off ")
