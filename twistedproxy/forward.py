@@ -5,18 +5,25 @@ from __future__ import annotations
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import ProxyError, RequestError, UpgradeFailed
 from twistedproxy.exchange import Downstream
-from twistedproxy.http.forwarding import forwarded_trailer_lines, max_forwards, upgrade_offered
+from twistedproxy.http.forwarding import (
+    authenticates_connection,
+    forwarded_trailer_lines,
+    max_forwards,
+    upgrade_offered,
+)
 from twistedproxy.http.grammar import list_tokens
 from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.record.finished import CLIENT_LEFT
-from twistedproxy.upstream.http1 import UpstreamConnection
-from twistedproxy.upstream.pool import Ticket
+from twistedproxy.upstream.carrier import Carrier
+from twistedproxy.upstream.ticket import Ticket
 
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+_WEBSOCKET = b"websocket"
 
 _ALLOW = b"CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE"
 
@@ -28,6 +35,7 @@ class Forward(OpaqueExchange):
     """A request on its way to an origin, and the response on its way back."""
 
     __slots__ = (
+        "_alone",
         "_held",
         "_request_ended",
         "_response_options",
@@ -44,7 +52,9 @@ class Forward(OpaqueExchange):
         super().__init__(plane, downstream, request)
         self._target: Target
         self._upgrade: tuple[bytes, ...] = ()
-        self._upstream: UpstreamConnection | None = None
+        # Whether it needs a connection of its own.
+        self._alone = False
+        self._upstream: Carrier | None = None
         self._ticket: Ticket | None = None
         self._held: list[bytes] = []
         self._trailers: list[FieldLine] = []
@@ -70,11 +80,20 @@ class Forward(OpaqueExchange):
             self.fail(error)
             return
         key = (target.scheme, target.host, target.port)
-        connection = self.plane.pool.take_idle(key, request.method not in _IDEMPOTENT)
-        if connection is None:
+        pool = self.plane.pool
+        carrier: Carrier | None = None
+        if self._upgrade:
+            self._alone = True
+            if len(self._upgrade) == 1 and self._upgrade[0].lower() == _WEBSOCKET:
+                carrier = pool.websocket_stream(key)
+        elif b"authorization" in request.fields.index:
+            self._alone = authenticates_connection(request)
+        if carrier is None:
+            carrier = pool.take_idle(key, request.method not in _IDEMPOTENT, self._alone)
+        if carrier is None:
             self._acquire()
         else:
-            self._use(connection)
+            self._use(carrier)
 
     def _answer(self, request: RequestHead) -> None:
         """Answer as the last recipient: ``OPTIONS *``, or Max-Forwards has come to its end."""
@@ -92,16 +111,16 @@ class Forward(OpaqueExchange):
     def _acquire(self) -> None:
         target = self._target
         key = (target.scheme, target.host, target.port)
-        self._ticket = self.plane.pool.acquire(key, self, self.snapshot, self.client_address)
+        self._ticket = self.plane.pool.acquire(key, self, self.snapshot, self.client_address, self._alone)
 
-    def upstream_ready(self, connection: UpstreamConnection) -> None:
+    def upstream_ready(self, carrier: Carrier) -> None:
         """The pool has a connection."""
         self._ticket = None
-        if not connection.exchanges:
+        if not carrier.exchanges:
             self.connect_seconds = self.plane.deadlines.seconds() - self.started_at
-        self._use(connection)
+        self._use(carrier)
         self._flush_request()
-        if not connection.full and not self._request_ended:
+        if not carrier.full and not self._request_ended:
             self.downstream.resume_request()
 
     def upstream_failed(self, error: ProxyError) -> None:
@@ -109,21 +128,21 @@ class Forward(OpaqueExchange):
         self._ticket = None
         self.fail(error)
 
-    def _use(self, connection: UpstreamConnection) -> None:
+    def _use(self, carrier: Carrier) -> None:
         request = self.request
         assert request is not None
-        self._upstream = connection
-        self.upstream_address = connection.address
-        self.reused = connection.exchanges > 0
-        self._sent_before = connection.sent
-        self.bytes_from_upstream = -connection.received
-        connection.send_head(self, request, self._target, self.snapshot.via, self._upgrade)
+        self._upstream = carrier
+        self.upstream_address = carrier.address
+        self.reused = carrier.exchanges > 0
+        self._sent_before = carrier.sent
+        self.bytes_from_upstream = -carrier.received
+        carrier.send_head(self, request, self._target, self.snapshot.via, self._upgrade)
         if self._held:
             for content in self._held:
-                connection.send_content(content)
+                carrier.send_content(content)
             self._held.clear()
         if self._request_ended:
-            connection.send_end(self._trailers)
+            carrier.send_end(self._trailers)
 
     # ------------------------------------------------------------ the request, as it comes
 

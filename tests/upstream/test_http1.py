@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from OpenSSL import SSL
-from service_identity import VerificationError
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
 
 from tests.memory import Wire
-from twistedproxy.errors import CertificateRefused, TLSFailed
-from twistedproxy.upstream.http1 import tls_error
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -83,25 +77,6 @@ def test_repr_tells_where_it_is(wire: Wire) -> None:
     client.receive(GET)
     connection = wire.origins[0].protocol
     assert repr(connection) == "<UpstreamConnection http://origin.test:80 at 192.0.2.1:80 busy exchanges=1>"
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "detail"),
-    [
-        (
-            SSL.Error([("SSL routines", "", "certificate verify failed")]),
-            CertificateRefused,
-            "certificate verify failed",
-        ),
-        (SSL.Error([("SSL routines", "", "wrong version number")]), TLSFailed, "wrong version number"),
-        (VerificationError(errors=[]), CertificateRefused, "it is for another name"),
-        (ConnectionDone(), TLSFailed, "the server closed the connection during the TLS handshake"),
-    ],
-)
-def test_tls_errors_say_what_failed(error: Exception, kind: type[TLSFailed], detail: str) -> None:
-    made = tls_error(Failure(error))
-    assert type(made) is kind
-    assert made.detail == detail
 
 
 def test_the_end_comes_in_a_rest(wire: Wire) -> None:

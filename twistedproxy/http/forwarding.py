@@ -80,6 +80,9 @@ _UNSAFE_TRAILERS = frozenset(
     )
 )
 
+# RFC 4559: these authenticate the connection, and with it whatever request comes next.
+_CONNECTION_BOUND = frozenset((b"ntlm", b"negotiate"))
+
 # A connection option must not name these away: without them the message would mean something else, or hide its way.
 _NOT_NOMINABLE = frozenset((b"host", b"via", b"content-length", b"date", b"close", b"content-type"))
 
@@ -104,6 +107,11 @@ def upgrade_offered(head: RequestHead) -> tuple[bytes, ...]:
         for protocol in list_members(values)
         if is_protocol(protocol) and not protocol.lower().startswith(b"h2c")
     )
+
+
+def authenticates_connection(head: RequestHead) -> bool:
+    """Whether an origin may take whoever uses the connection of this request for one certain user."""
+    return head.fields.first(b"authorization").split(b" ", 1)[0].lower() in _CONNECTION_BOUND
 
 
 def forwarded_request_lines(
@@ -231,6 +239,7 @@ def via_names(fields: Fields, pseudonym: bytes) -> bool:
 
 __all__ = [
     "UNTIL_CLOSE",
+    "authenticates_connection",
     "forwarded_request_lines",
     "forwarded_response_lines",
     "forwarded_trailer_lines",

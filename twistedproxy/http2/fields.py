@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from hpack import NeverIndexedHeaderTuple
@@ -51,6 +52,9 @@ _REQUEST_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":pa
 _PATH: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _STATUS: Final = re.compile(rb"[1-5][0-9][0-9]")
 _COLON: Final = ord(":")
+
+# HTTP/2 has none, and some who speak HTTP/1.1 show it.
+_PHRASES: Final = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 # What stands in a field block otherwise, or not at all.
 _NOT_IN_BLOCK: Final = _CONNECTION_SPECIFIC | {b"host"}
@@ -182,7 +186,7 @@ def response_head(block: Block, ended: bool, request_method: bytes, limits: Head
             # HTTP/1.1 has no other way to say that there is none.
             fields = Fields([*fields.lines, (b"content-length", b"0")])
             length = 0
-    return ResponseHead(status, b"", 1, fields, length, NO_OPTIONS, HTTP2)
+    return ResponseHead(status, _PHRASES.get(status, b""), 1, fields, length, NO_OPTIONS, HTTP2)
 
 
 def request_trailers(block: Block, limits: HeadLimits) -> Fields:

@@ -117,6 +117,7 @@ class Session:
         self._unacknowledged_by: dict[int, int] = {}
         self._trailers: Block = ()
         self._highest = 0
+        self._over = False
         self._h2 = _Connection(
             H2Configuration(
                 client_side=client,
@@ -198,6 +199,7 @@ class Session:
         except ProtocolError as error:
             # The library has written its own GOAWAY.
             self._send()
+            self._over = True
             raise SessionError(error.error_code, str(error)) from error
         self._send()
 
@@ -353,11 +355,10 @@ class Session:
 
     # ------------------------------------------------------------ what is said
 
-    def open(self, make: Callable[[int], Stream]) -> Stream:
-        """Open a stream of this side's."""
-        stream = make(self._h2.get_next_available_stream_id())
+    def open(self, stream: Stream) -> None:
+        """Open ``stream``, one of this side's. What it says first comes before another is opened."""
+        stream.id = self._h2.get_next_available_stream_id()
         self.streams[stream.id] = stream
-        return stream
 
     def send_block(self, stream: Stream, block: Block, end: bool) -> None:
         """Send a field block on ``stream``; ``end`` says that nothing follows."""
@@ -437,8 +438,9 @@ class Session:
     def reset(self, stream: Stream, code: int) -> None:
         """End ``stream`` at once."""
         if stream.id in self.streams:
-            self._h2.reset_stream(stream.id, code)
-            stream.sent += self._send()
+            if not self._over:
+                self._h2.reset_stream(stream.id, code)
+                stream.sent += self._send()
             self._forget(stream)
 
     def _settle(self, stream: Stream) -> None:
@@ -465,7 +467,16 @@ class Session:
         """Say why the connection cannot go on, and raise `SessionError`."""
         self._send()
         self.go_away(code, self._highest)
+        self._over = True
         raise SessionError(code, detail)
+
+    def end(self) -> list[Stream]:
+        """The connection is gone, or goes: nothing is said any more. The streams that it had are over."""
+        self._over = True
+        streams = list(self.streams.values())
+        for stream in streams:
+            self._forget(stream)
+        return streams
 
     def _send(self) -> int:
         data = self._h2.data_to_send()

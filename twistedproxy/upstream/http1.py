@@ -6,27 +6,20 @@ import socket
 from math import inf
 from typing import Any, Protocol
 
-from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHandshakeListener
-from twisted.internet.protocol import ClientFactory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import (
     BodyTimeout,
-    CertificateRefused,
     ConnectionTerminated,
     FirstByteTimeout,
     ProxyError,
     ResponseCut,
     ResponseError,
-    TLSFailed,
-    TLSTimeout,
 )
-from twistedproxy.http.forwarding import forwarded_request_lines
+from twistedproxy.http.forwarding import authenticates_connection, forwarded_request_lines
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.http.message import CHUNKED, End, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.reader import ResponseReader
@@ -34,45 +27,14 @@ from twistedproxy.http.target import Target
 from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_bytes
 from twistedproxy.sending import Sender, sender_for
 from twistedproxy.settings.types import Settings
+from twistedproxy.upstream.carrier import Key, ResponseListener
 
 MAX_INTERIM_RESPONSES = 100
 """Interim (1xx) responses that an origin may send before its final one."""
 
 
-# RFC 4559: these authenticate the connection, and with it whatever request comes next.
-_CONNECTION_BOUND = frozenset((b"ntlm", b"negotiate"))
-
-
-class ResponseListener(Protocol):
-    """What the exchange is to the connection that carries it."""
-
-    def response_began(self, head: ResponseHead) -> None:
-        """A head came: interim ones too, and the final one once."""
-
-    def response_content(self, content: bytes) -> None:
-        """Content came, without its transfer coding."""
-
-    def response_ended(self, trailers: Fields) -> None:
-        """The response is complete. The connection is no longer the exchange's."""
-
-    def response_failed(self, error: ProxyError, retriable: bool) -> None:
-        """There will be no (more) response. ``retriable``: the connection was pooled, and the origin said nothing."""
-
-    def response_turn_ended(self) -> None:
-        """All that came in this turn of the reactor has been told."""
-
-    def request_room_made(self) -> None:
-        """The origin reads again: more of the request's content may be sent."""
-
-
 class ConnectionPool(Protocol):
     """What the pool is to its connections."""
-
-    def connection_ready(self, connection: UpstreamConnection) -> None:
-        """A new connection can carry its first exchange."""
-
-    def connection_failed(self, connection: UpstreamConnection, error: ProxyError) -> None:
-        """A new connection was lost before it could carry an exchange."""
 
     def connection_free(self, connection: UpstreamConnection) -> None:
         """The connection can carry another exchange."""
@@ -81,14 +43,13 @@ class ConnectionPool(Protocol):
         """The connection is gone, or will carry nothing any more."""
 
 
-@implementer(IHandshakeListener)
 class UpstreamConnection(TwistedProtocol):
     """One connection to an origin. It serves one exchange after the other, and waits in the pool between them."""
 
     def __init__(
         self,
         pool: ConnectionPool,
-        key: tuple[str, str, int],
+        key: Key,
         address: str,
         generation: int,
         settings: Settings,
@@ -106,7 +67,6 @@ class UpstreamConnection(TwistedProtocol):
         self._reader = ResponseReader(HeadLimits(settings.upstream.max_head_size, settings.upstream.max_fields))
         self._sender: Sender
         self._listener: ResponseListener | None = None
-        self._ready = False
         self._closed = False
         self._paused = False
         self._request_length = 0
@@ -121,21 +81,8 @@ class UpstreamConnection(TwistedProtocol):
         state = "closed" if self._closed else "busy" if self._listener else "idle"
         return f"<UpstreamConnection {scheme}://{host}:{port} at {self.address} {state} exchanges={self.exchanges}>"
 
-    # ------------------------------------------------------------ becoming ready
-
     def connectionMade(self) -> None:
         self._sender = sender_for(self.transport, self._drained, self._broken)
-        if self.key[0] == "https":
-            self._deadlines.expire_in(self, self._settings.tls_timeout)
-        else:
-            self._become_ready()
-
-    def handshakeCompleted(self) -> None:
-        self._become_ready()
-
-    def _become_ready(self) -> None:
-        self._ready = True
-        self._pool.connection_ready(self)
 
     # ------------------------------------------------------------ the request
 
@@ -147,7 +94,6 @@ class UpstreamConnection(TwistedProtocol):
         via: bytes,
         upgrade: tuple[bytes, ...] = (),
     ) -> None:
-        """Begin an exchange with a request's head; ``upgrade`` are the protocols to offer."""
         self.exchanges += 1
         self._listener = listener
         self._reader.expect(head.method)
@@ -156,19 +102,16 @@ class UpstreamConnection(TwistedProtocol):
         self._response = None
         self._interim_responses = 0
         if b"authorization" in head.fields.index:
-            scheme = head.fields.first(b"authorization").split(b" ", 1)[0].lower()
-            self._personal = self._personal or scheme in _CONNECTION_BOUND
+            self._personal = self._personal or authenticates_connection(head)
         lines = forwarded_request_lines(head, target.authority, via, upgrade)
         self._sender.write(request_bytes(head.method, target.path, lines))
         # The origin cannot be expected to answer before it has heard the question: see `send_end`.
         self._deadlines.suspend(self)
 
     def send_content(self, content: bytes) -> None:
-        """Send a piece of the request's content. The caller rests while `full`."""
         self._sender.write(chunk_bytes(content) if self._request_length == CHUNKED else content)
 
     def send_end(self, trailers: list[FieldLine]) -> None:
-        """The request is complete."""
         self._request_ended = True
         if self._request_length == CHUNKED:
             self._sender.write(last_chunk_bytes(trailers))
@@ -176,7 +119,6 @@ class UpstreamConnection(TwistedProtocol):
             self._deadlines.expire_in(self, self._settings.first_byte_timeout)
 
     def flush(self) -> None:
-        """Send what has been said in this turn."""
         self._sender.flush()
         if self._sender.full and self.deadline == inf and self._response is None:
             # It has to hear the question first.
@@ -184,17 +126,14 @@ class UpstreamConnection(TwistedProtocol):
 
     @property
     def full(self) -> bool:
-        """Whether the origin has yet to read what it was sent."""
         return self._sender.full
 
     @property
     def sent(self) -> int:
-        """Bytes sent over the connection's whole life."""
         return self._sender.sent
 
     @property
     def received(self) -> int:
-        """Bytes that responses have been made of, over the connection's whole life."""
         return self._reader.consumed
 
     def _drained(self) -> None:
@@ -279,14 +218,12 @@ class UpstreamConnection(TwistedProtocol):
         listener.response_ended(trailers)
 
     def pause(self) -> None:
-        """Rest: the client has not read what there is."""
         if not self._paused:
             self._paused = True
             self._transport.pauseProducing()
             self._deadlines.suspend(self)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
         if self._paused:
             self._paused = False
             if not self._closed:
@@ -300,12 +237,11 @@ class UpstreamConnection(TwistedProtocol):
     # ------------------------------------------------------------ the end
 
     def abandon(self) -> None:
-        """The exchange wants no more of this connection."""
+        """The exchange, or the pool, wants no more of this connection."""
         self._listener = None
         self._close()
 
     def detach(self) -> tuple[Any, bytes]:
-        """Give away the transport, and the bytes that came after the last event: it is an opaque relay's now."""
         transport = self._transport
         self._listener = None
         self._sender.finish()
@@ -327,10 +263,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def deadline_passed(self) -> None:
         if self._listener is None:
-            if self._ready:
-                self._close()
-            else:
-                self._fail(TLSTimeout(f"it took longer than {self._settings.tls_timeout:g} s"))
+            self._close()
         elif self._response is None:
             self._fail(FirstByteTimeout(f"nothing came for {self._settings.first_byte_timeout:g} s"))
         else:
@@ -338,9 +271,6 @@ class UpstreamConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
         if self._closed:
-            return
-        if not self._ready:
-            self._fail(tls_error(reason))
             return
         listener = self._listener
         if listener is None:
@@ -360,11 +290,6 @@ class UpstreamConnection(TwistedProtocol):
     def _fail(self, error: ProxyError) -> None:
         listener = self._listener
         self._listener = None
-        if not self._ready:
-            self._ready = True
-            self._close()
-            self._pool.connection_failed(self, error)
-            return
         retriable = (
             self.exchanges > 1
             and isinstance(error, ConnectionTerminated)
@@ -384,28 +309,3 @@ class UpstreamConnection(TwistedProtocol):
         self._closed = True
         self._deadlines.forget(self)
         self._pool.connection_closed(self)
-
-
-def tls_error(reason: Failure) -> TLSFailed:
-    """What stopped a TLS handshake, from what the transport was lost with."""
-    error = reason.value
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        text = "; ".join(str(entry[-1]) for entry in error.args[0] if entry)
-        if "certificate verify failed" in text:
-            return CertificateRefused(text)
-        return TLSFailed(text)
-    if type(error).__module__.startswith("service_identity"):
-        return CertificateRefused("it is for another name")
-    return TLSFailed("the server closed the connection during the TLS handshake")
-
-
-class UpstreamFactory(ClientFactory):
-    """Makes the protocol for one connection to an origin."""
-
-    noisy = False
-
-    def __init__(self, connection: UpstreamConnection) -> None:
-        self._connection = connection
-
-    def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:
-        return self._connection

@@ -5,76 +5,41 @@ that is the one the origin is least likely to have closed. An exchange that find
 own, unless the key or the pool has as many as it may: then it waits its turn, for ``upstream.wait_timeout`` at most.
 Whatever comes free goes to who has waited longest for that key.
 
+A connection that speaks HTTP/2 is shared: each exchange is a stream of it. So where an origin may speak that, one
+connection is made at a time, and the others follow it (`twistedproxy.upstream.making`). Origins that were found to
+speak HTTP/1.1 are remembered, up to `MOST_REMEMBERED`, and have as many made as are wanted.
+
 Every connection was made under one snapshot's access policy. After a reload the old ones finish what they carry and
 are not used again.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import ClientFactory
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.errors import OutOfDescriptors, ProxyError, UpstreamBusy
+from twistedproxy.errors import ProxyError, UpstreamBusy
 from twistedproxy.snapshot import Snapshot
-from twistedproxy.upstream.connector import Connected
+from twistedproxy.upstream.carrier import Carrier, Key
 from twistedproxy.upstream.dial import Dialer
-from twistedproxy.upstream.http1 import UpstreamConnection, UpstreamFactory
+from twistedproxy.upstream.http1 import UpstreamConnection
+from twistedproxy.upstream.http2 import SharedConnection
+from twistedproxy.upstream.making import Making
+from twistedproxy.upstream.ticket import Requester, Ticket
 
-Key = tuple[str, str, int]
-"""Scheme, host and port: what a connection can be used for."""
+MOST_REMEMBERED: Final = 10_000
+"""Origins whose version of HTTP is remembered."""
 
+_HTTP1: Final[tuple[bytes, ...]] = (b"http/1.1",)
+_HTTP2: Final[tuple[bytes, ...]] = (b"h2", b"http/1.1")
 
-class Requester(Protocol):
-    """What the exchange is to the pool."""
-
-    def upstream_ready(self, connection: UpstreamConnection) -> None:
-        """Here is a connection; it is the exchange's until its response has ended, or it abandons it."""
-
-    def upstream_failed(self, error: ProxyError) -> None:
-        """There is no connection to be had."""
-
-
-class Ticket:
-    """One exchange's wait for a connection; `cancel` when it wants none any more."""
-
-    __slots__ = (
-        "_pool",
-        "connection",
-        "deadline",
-        "deadline_bucket",
-        "dialing",
-        "key",
-        "requester",
-        "snapshot",
-    )
-
-    def __init__(self, pool: Pool, key: Key, requester: Requester, snapshot: Snapshot) -> None:
-        self._pool = pool
-        self.key = key
-        self.requester: Requester | None = requester
-        self.snapshot = snapshot
-        self.dialing: Deferred[Connected] | None = None
-        self.connection: UpstreamConnection | None = None
-        self.deadline = 0.0
-        self.deadline_bucket = 0
-
-    def cancel(self) -> None:
-        """Stop waiting. A connection that is being made is given up."""
-        self._pool.cancel(self)
-
-    def deadline_passed(self) -> None:
-        self._pool.wait_is_over(self)
+Connection = UpstreamConnection | SharedConnection
 
 
 class Pool:
@@ -82,8 +47,6 @@ class Pool:
 
     ``max_idle`` is what the descriptors allow; the setting of that name, when it is lower, goes first.
     """
-
-    _log = Logger()
 
     def __init__(self, reactor: Any, dialer: Dialer, deadlines: Deadlines, snapshot: Snapshot, max_idle: int) -> None:
         self._reactor = reactor
@@ -98,13 +61,18 @@ class Pool:
         self.workers = 1
         """How many workers share what may be idle."""
         self._idle: dict[Key, list[UpstreamConnection]] = {}
-        self._idle_by_age: dict[UpstreamConnection, None] = {}
+        self._idle_by_age: dict[Connection, None] = {}
+        self._shared: dict[Key, list[SharedConnection]] = {}
+        self._makings: dict[Key, Making] = {}
+        # Connections that have yet to hear how many streams there may be, and who waits for that.
+        self._settling: dict[SharedConnection, Making] = {}
+        # True where the origin has asked for HTTP/1.1, False where it just did not choose anything else.
+        self._http1_origins: OrderedDict[Key, bool] = OrderedDict()
         self._open: dict[Key, int] = {}
         self._total = 0
         self._waiting: dict[Key, deque[Ticket]] = {}
-        self._tickets: dict[UpstreamConnection, Ticket] = {}
-        self._tls_options: Callable[[str], IOpenSSLClientConnectionCreator] = lru_cache(maxsize=256)(
-            optionsForClientTLS
+        self._tls_options: Callable[[str, tuple[bytes, ...]], IOpenSSLClientConnectionCreator] = lru_cache(maxsize=256)(
+            lambda host, protocols: optionsForClientTLS(host, acceptableProtocols=protocols)
         )
 
     def __repr__(self) -> str:
@@ -123,7 +91,12 @@ class Pool:
     @property
     def in_use_by_key(self) -> Mapping[Key, int]:
         """The same for each key."""
-        return {key: count - len(self._idle.get(key, ())) for key, count in self._open.items()}
+        return {key: count - len(self._idle_of(key)) for key, count in self._open.items()}
+
+    def _idle_of(self, key: Key) -> list[Connection]:
+        """The idle connections of ``key``, the one first that was not used longest."""
+        shared = [connection for connection in self._shared.get(key, ()) if connection in self._idle_by_age]
+        return [*shared, *self._idle.get(key, ())]
 
     @property
     def idle_connections(self) -> int:
@@ -144,8 +117,9 @@ class Pool:
         self._all_elsewhere = all_elsewhere
         most = self._settings.max_connections_per_origin
         for key, count in elsewhere.items():
-            while key in self._idle and self._open[key] + count > most:
-                self._idle[key][0].abandon()
+            for connection in self._idle_of(key):
+                if self._open[key] + count > most:
+                    connection.abandon()
         while self._idle_by_age and self._total + all_elsewhere > self._settings.max_connections:
             next(iter(self._idle_by_age)).abandon()
         if self._waiting:
@@ -155,6 +129,8 @@ class Pool:
         """Go by another snapshot. What is idle was made under the old one, and is closed."""
         self._settings = snapshot.settings.upstream
         self._generation = snapshot.generation
+        self._shared.clear()
+        self._makings.clear()
         self.close_idle()
 
     def close_idle(self) -> None:
@@ -164,12 +140,14 @@ class Pool:
 
     # ------------------------------------------------------------ taking
 
-    def take_idle(self, key: Key, must_be_alive: bool) -> UpstreamConnection | None:
-        """The idle connection that was used last; None when there is none.
+    def take_idle(self, key: Key, must_be_alive: bool, http1: bool = False) -> Carrier | None:
+        """What can carry an exchange now: a stream, or the idle connection that was used last; None when there is none.
 
         ``must_be_alive`` looks for the origin's close, which may not have reached the reactor yet: for requests that
-        cannot be sent twice.
+        cannot be sent twice. ``http1`` is for an exchange that needs a connection of its own.
         """
+        if self._shared and not http1 and (stream := self._take_stream(key)) is not None:
+            return stream
         stack = self._idle.get(key)
         while stack:
             connection = stack.pop()
@@ -181,15 +159,39 @@ class Pool:
             connection.abandon()
         return None
 
-    def acquire(self, key: Key, requester: Requester, snapshot: Snapshot, client: str) -> Ticket:
-        """Get a new connection for ``requester``, now or when there is room. ``client`` is its client's address."""
-        ticket = Ticket(self, key, requester, snapshot)
-        if self._has_room(key):
-            self._dial(ticket, client)
+    def websocket_stream(self, key: Key) -> Carrier | None:
+        """A stream that can carry a WebSocket (RFC 8441), where there is a connection whose origin offers that."""
+        return self._take_stream(key, for_websocket=True)
+
+    def _take_stream(self, key: Key, for_websocket: bool = False) -> Carrier | None:
+        for shared in self._shared.get(key, ()):
+            if shared.room > 0 and (shared.takes_websocket or not for_websocket):
+                self._idle_by_age.pop(shared, None)
+                return shared.take_stream()
+        return None
+
+    def acquire(self, key: Key, requester: Requester, snapshot: Snapshot, client: str, http1: bool = False) -> Ticket:
+        """Get a connection for ``requester``, now or when there is room. ``client`` is its client's address.
+
+        ``http1`` is for an exchange that needs a connection of its own.
+        """
+        ticket = Ticket(self, key, requester, snapshot, client, http1)
+        self._place(ticket)
+        return ticket
+
+    def _place(self, ticket: Ticket) -> None:
+        """Let ``ticket`` have a stream, follow a connection in the making, have one made, or wait."""
+        key = ticket.key
+        making = None if ticket.http1 else self._makings.get(key)
+        if self._shared and not ticket.http1 and (stream := self._take_stream(key)) is not None:
+            ticket.serve(stream)
+        elif making is not None:
+            making.follow(ticket)
+        elif self._has_room(key):
+            self._make(ticket)
         else:
             self._waiting.setdefault(key, deque()).append(ticket)
             self._deadlines.expire_in(ticket, self._settings.wait_timeout)
-        return ticket
 
     def _has_room(self, key: Key) -> bool:
         open_for_key = self._open.get(key, 0)
@@ -204,87 +206,38 @@ class Pool:
             next(iter(self._idle_by_age)).abandon()
         return True
 
-    def _dial(self, ticket: Ticket, client: str) -> None:
+    def _protocols(self, ticket: Ticket) -> tuple[bytes, ...]:
+        """What the origin is offered (RFC 7301)."""
+        key = ticket.key
+        if ticket.http1 or self._http1_origins.get(key) or not ticket.snapshot.http2.with_server(key[1]):
+            return _HTTP1
+        return _HTTP2
+
+    def _make(self, ticket: Ticket) -> None:
         key = ticket.key
         self._open[key] = self._open.get(key, 0) + 1
         self._total += 1
-        ticket.dialing = dialing = self._dialer.dial(
-            key[1], key[2], ticket.snapshot.access, self._settings.connect_timeout, client
-        )
-        dialing.addCallbacks(self._dialed, self._not_dialed, callbackArgs=(ticket,), errbackArgs=(ticket,))
-        dialing.addErrback(self._broke, ticket)
-
-    def _dialed(self, dialed: Connected, ticket: Ticket) -> None:
-        ticket.dialing = None
-        sock = dialed.socket
-        requester = ticket.requester
-        if requester is None:
-            sock.close()
-            self._forget(ticket.key)
-            return
-        key = ticket.key
-        connection = UpstreamConnection(
-            self,
-            key,
-            dialed.address_text,
-            ticket.snapshot.generation,
-            ticket.snapshot.settings,
-            self._deadlines,
-        )
-        ticket.connection = connection
-        self._tickets[connection] = ticket
-        factory: ClientFactory | TLSMemoryBIOFactory = UpstreamFactory(connection)
-        try:
-            if key[0] == "https":
-                factory = TLSMemoryBIOFactory(self._tls_options(key[1]), True, factory)
-            # The reactor's transport has its own duplicate of the descriptor.
-            self._reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
-        except OSError as error:
-            self._tickets.pop(connection, None)
-            self._forget(key)
-            requester.upstream_failed(OutOfDescriptors(str(error)))
-        finally:
-            sock.close()
-
-    def _not_dialed(self, failure: Failure, ticket: Ticket) -> None:
-        ticket.dialing = None
-        self._forget(ticket.key)
-        requester = ticket.requester
-        error = failure.value
-        if requester is not None and isinstance(error, ProxyError):
-            ticket.requester = None
-            requester.upstream_failed(error)
-        else:
-            failure.trap(CancelledError, ProxyError)
-
-    def _broke(self, failure: Failure, ticket: Ticket) -> None:
-        self._log.failure("a connection to {key} could not be set up", failure, key=ticket.key)
-        if ticket.requester is not None:
-            requester = ticket.requester
-            ticket.requester = None
-            requester.upstream_failed(ProxyError())
+        making = Making(self, self._reactor, self._deadlines, ticket)
+        protocols = _HTTP1
+        if key[0] == "https":
+            protocols = self._protocols(ticket)
+            if protocols is _HTTP2 and key not in self._http1_origins:
+                self._makings[key] = making
+        making.start(self._dialer, self._settings.connect_timeout, lambda: self._tls_options(key[1], protocols))
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop a ticket's wait; for `Ticket.cancel`."""
         ticket.requester = None
-        if ticket.dialing is not None:
-            ticket.dialing.cancel()
-        elif ticket.connection is not None:
-            connection = ticket.connection
-            ticket.connection = None
-            if self._tickets.pop(connection, None) is not None:
-                connection.abandon()
+        if ticket.making is not None:
+            ticket.making.leave(ticket)
         else:
             self._stop_waiting(ticket)
 
     def wait_is_over(self, ticket: Ticket) -> None:
         """A ticket's turn did not come in time; for its deadline."""
-        requester = ticket.requester
-        ticket.requester = None
         self._stop_waiting(ticket)
-        if requester is not None:
-            scheme, host, port = ticket.key
-            requester.upstream_failed(UpstreamBusy(f"no connection to {scheme}://{host}:{port} came free"))
+        scheme, host, port = ticket.key
+        ticket.fail(UpstreamBusy(f"no connection to {scheme}://{host}:{port} came free"))
 
     def _stop_waiting(self, ticket: Ticket) -> None:
         self._deadlines.forget(ticket)
@@ -294,23 +247,63 @@ class Pool:
             if not waiting:
                 del self._waiting[ticket.key]
 
-    # ------------------------------------------------------------ what the connections say
+    # ------------------------------------------------------------ connections in the making
 
-    def connection_ready(self, connection: UpstreamConnection) -> None:
-        ticket = self._tickets.pop(connection)
-        requester = ticket.requester
-        ticket.requester = ticket.connection = None
-        if requester is None:
-            connection.abandon()
+    def speaker(self, making: Making, address: str, protocol: bytes | None) -> Connection:
+        snapshot = making.snapshot
+        kind = SharedConnection if protocol == b"h2" else UpstreamConnection
+        return kind(self, making.key, address, snapshot.generation, snapshot.settings, self._deadlines)
+
+    def made(self, making: Making, speaker: Connection) -> None:
+        key = making.key
+        ticket = making.ticket
+        assert ticket is not None
+        ticket.making = None
+        if isinstance(speaker, SharedConnection):
+            self._http1_origins.pop(key, None)
+            if speaker.generation == self._generation:
+                self._shared.setdefault(key, []).append(speaker)
+            self._settling[speaker] = making
+            ticket.serve(speaker.take_stream())
         else:
-            requester.upstream_ready(connection)
+            if key[0] == "https":
+                self._remember_http1(key, self._http1_origins.get(key, False))
+            self._end_making(making)
+            ticket.serve(speaker)
+            self._place_followers(making)
 
-    def connection_failed(self, connection: UpstreamConnection, error: ProxyError) -> None:
-        ticket = self._tickets.pop(connection)
-        requester = ticket.requester
-        ticket.requester = ticket.connection = None
-        if requester is not None:
-            requester.upstream_failed(error)
+    def _place_followers(self, making: Making) -> None:
+        followers, making.followers = making.followers, []
+        for follower in followers:
+            follower.making = None
+            self._place(follower)
+
+    def _settled(self, connection: SharedConnection) -> None:
+        """It is known how many streams the connection takes, or that it takes none."""
+        making = self._settling.pop(connection, None)
+        if making is not None:
+            self._end_making(making)
+            self._place_followers(making)
+
+    def not_made(self, making: Making, error: ProxyError) -> None:
+        self._end_making(making)
+        self._forget(making.key)
+        for ticket in (making.ticket, *making.followers):
+            if ticket is not None:
+                ticket.making = None
+                ticket.fail(error)
+
+    def _end_making(self, making: Making) -> None:
+        if self._makings.get(making.key) is making:
+            del self._makings[making.key]
+
+    def _remember_http1(self, key: Key, required: bool) -> None:
+        self._http1_origins[key] = required
+        self._http1_origins.move_to_end(key)
+        if len(self._http1_origins) > MOST_REMEMBERED:
+            self._http1_origins.popitem(last=False)
+
+    # ------------------------------------------------------------ what the connections say
 
     def connection_free(self, connection: UpstreamConnection) -> None:
         if connection.generation != self._generation:
@@ -318,25 +311,55 @@ class Pool:
             return
         key = connection.key
         if self._waiting and (ticket := self._next_waiting(key)) is not None:
-            requester = ticket.requester
-            ticket.requester = None
-            assert requester is not None
-            requester.upstream_ready(connection)
+            ticket.serve(connection)
             return
         self._idle.setdefault(key, []).append(connection)
+        self._keep(connection)
+
+    def stream_free(self, connection: SharedConnection) -> None:
+        """The connection has room for another stream, and carries nothing when it is idle."""
+        key = connection.key
+        self._settled(connection)
+        if connection not in self._shared.get(key, ()):
+            if connection.idle:
+                connection.abandon()
+            return
+        while self._waiting and connection.room > 0 and (ticket := self._next_waiting(key, False)) is not None:
+            ticket.serve(connection.take_stream())
+        if connection.idle:
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
         self._idle_by_age[connection] = None
         if len(self._idle_by_age) > min(-(-self._settings.max_idle // self.workers), self._max_idle):
             next(iter(self._idle_by_age)).abandon()
 
-    def connection_closed(self, connection: UpstreamConnection) -> None:
+    def connection_full(self, connection: SharedConnection) -> None:
+        """The connection takes no more streams, ever."""
+        shared = self._shared.get(connection.key, [])
+        if connection in shared:
+            shared.remove(connection)
+            if not shared:
+                del self._shared[connection.key]
+
+    def http1_required(self, connection: SharedConnection) -> None:
+        """The origin does not want to be spoken to in HTTP/2 (RFC 9113 section 7)."""
+        self._remember_http1(connection.key, True)
+        self.connection_full(connection)
+
+    def connection_closed(self, connection: Connection) -> None:
         key = connection.key
         if connection in self._idle_by_age:
             del self._idle_by_age[connection]
-            stack = self._idle[key]
-            stack.remove(connection)
-            if not stack:
-                del self._idle[key]
+            if isinstance(connection, UpstreamConnection):
+                stack = self._idle[key]
+                stack.remove(connection)
+                if not stack:
+                    del self._idle[key]
         self._forget(key)
+        if isinstance(connection, SharedConnection):
+            self.connection_full(connection)
+            self._settled(connection)
 
     def _forget(self, key: Key) -> None:
         """One connection fewer; somebody may have waited for that."""
@@ -356,16 +379,16 @@ class Pool:
                 ticket = self._next_waiting(key)
                 if ticket is None:
                     break
-                self._dial(ticket, "")
+                self._place(ticket)
 
-    def _next_waiting(self, key: Key) -> Ticket | None:
+    def _next_waiting(self, key: Key, http1: bool | None = None) -> Ticket | None:
+        """Who has waited longest for ``key``; of those only who does, or does not, need a connection of its own."""
         waiting = self._waiting.get(key)
         if not waiting:
             return None
-        ticket = waiting.popleft()
-        if not waiting:
-            del self._waiting[key]
-        self._deadlines.forget(ticket)
+        ticket = next((one for one in waiting if http1 is None or one.http1 == http1), None)
+        if ticket is not None:
+            self._stop_waiting(ticket)
         return ticket
 
 

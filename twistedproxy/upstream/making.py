@@ -1,0 +1,178 @@
+"""One connection in the making: dialled, secured, and then spoken on in what was agreed on.
+
+Theory of operation. A connection is made for whoever asked for it first. Where it may turn out to be one that many
+share (HTTP/2), others who want the same follow instead of each making one of their own: a browser asks for a hundred
+things at once. When it is made, they get their share of it, or ask again; when it fails, they hear the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from twistedproxy.deadlines import Deadlines
+from twistedproxy.errors import OutOfDescriptors, ProxyError
+from twistedproxy.snapshot import Snapshot
+from twistedproxy.upstream.carrier import Key
+from twistedproxy.upstream.connector import Connected
+from twistedproxy.upstream.dial import Dialer
+from twistedproxy.upstream.handshake import Handshake
+from twistedproxy.upstream.ticket import Ticket
+
+
+class Maker(Protocol):
+    """Whoever has a connection made."""
+
+    def speaker(self, making: Making, address: str, protocol: bytes | None) -> TwistedProtocol:
+        """The connection's protocol, for the protocol that ALPN has agreed on, if any. It gets its transport next."""
+
+    def made(self, making: Making, speaker: Any) -> None:
+        """The connection stands."""
+
+    def not_made(self, making: Making, error: ProxyError) -> None:
+        """There will be no connection."""
+
+
+class Making:
+    """See the head of the module. ``ticket`` is who gets the connection, ``protocols`` is what ALPN offers."""
+
+    __slots__ = ("_deadlines", "_dialing", "_handshake", "_maker", "_reactor", "followers", "key", "over", "ticket")
+
+    _log = Logger()
+
+    def __init__(self, maker: Maker, reactor: Any, deadlines: Deadlines, ticket: Ticket) -> None:
+        self.key: Key = ticket.key
+        self.ticket: Ticket | None = ticket
+        self.followers: list[Ticket] = []
+        self.over = False
+        self._maker = maker
+        self._reactor = reactor
+        self._deadlines = deadlines
+        self._dialing: Deferred[Connected] | None = None
+        self._handshake: Handshake | None = None
+        ticket.making = self
+
+    def __repr__(self) -> str:
+        scheme, host, port = self.key
+        return f"<Making {scheme}://{host}:{port} followers={len(self.followers)}>"
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The one that the connection is made under."""
+        assert self.ticket is not None
+        return self.ticket.snapshot
+
+    def start(self, dialer: Dialer, connect_timeout: float, tls: Callable[[], Any]) -> None:
+        """Begin. ``tls`` makes what secures the connection."""
+        ticket = self.ticket
+        assert ticket is not None
+        self._dialing = dialing = dialer.dial(
+            self.key[1], self.key[2], ticket.snapshot.access, connect_timeout, ticket.client
+        )
+        dialing.addCallbacks(self._dialed, self._not_dialed, callbackArgs=(tls,))
+        dialing.addErrback(self._broke)
+
+    def _dialed(self, dialed: Connected, tls: Callable[[], Any]) -> None:
+        self._dialing = None
+        sock = dialed.socket
+        if self.over:
+            sock.close()
+            return
+        address = dialed.address_text
+        factory: ClientFactory | TLSMemoryBIOFactory
+        speaker: TwistedProtocol
+        try:
+            if self.key[0] == "https":
+                timeout = self.snapshot.settings.upstream.tls_timeout
+                speaker = self._handshake = Handshake(
+                    self._deadlines, timeout, lambda protocol: self._secured(address, protocol), self._failed
+                )
+                factory = TLSMemoryBIOFactory(tls(), True, _Only(speaker), clock=self._reactor)
+            else:
+                speaker = self._maker.speaker(self, address, None)
+                factory = _Only(speaker)
+            # The reactor's transport has its own duplicate of the descriptor.
+            self._reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
+        except OSError as error:
+            self._failed(OutOfDescriptors(str(error)))
+        else:
+            if self._handshake is None:
+                self._made(speaker)
+        finally:
+            sock.close()
+
+    def _secured(self, address: str, protocol: bytes | None) -> None:
+        handshake, self._handshake = self._handshake, None
+        assert handshake is not None
+        transport: Any = handshake.transport
+        speaker = self._maker.speaker(self, address, protocol)
+        transport.wrappedProtocol = speaker
+        speaker.makeConnection(transport)
+        self._made(speaker)
+
+    def _made(self, speaker: TwistedProtocol) -> None:
+        self.over = True
+        self._maker.made(self, speaker)
+
+    def _failed(self, error: ProxyError) -> None:
+        if not self.over:
+            self.over = True
+            self._maker.not_made(self, error)
+
+    def _not_dialed(self, failure: Failure) -> None:
+        self._dialing = None
+        error = failure.value
+        if isinstance(error, ProxyError):
+            self._failed(error)
+        elif not (self.over and failure.check(CancelledError)):
+            failure.raiseException()
+
+    def _broke(self, failure: Failure) -> None:
+        self._log.failure("a connection to {key} could not be set up", failure, key=self.key)
+        self._failed(ProxyError())
+
+    def leave(self, ticket: Ticket) -> None:
+        """``ticket`` wants the connection no more. Another gets it in its place; without one it is given up."""
+        ticket.making = None
+        if ticket is not self.ticket:
+            self.followers.remove(ticket)
+        elif self.followers:
+            self.ticket = self.followers.pop(0)
+        else:
+            self.give_up()
+
+    def follow(self, ticket: Ticket) -> None:
+        """Let ``ticket`` wait for what comes of this."""
+        ticket.making = self
+        self.followers.append(ticket)
+
+    def give_up(self) -> None:
+        """Nobody wants the connection any more."""
+        if self.over:
+            return
+        self.over = True
+        if self._dialing is not None:
+            self._dialing.cancel()
+        if self._handshake is not None:
+            self._handshake.give_up()
+        self._maker.not_made(self, ProxyError())
+
+
+class _Only(ClientFactory):
+    """Makes the one protocol that there is already."""
+
+    noisy = False
+
+    def __init__(self, made: TwistedProtocol) -> None:
+        self._made = made
+
+    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:
+        return self._made
