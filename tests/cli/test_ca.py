@@ -15,7 +15,7 @@ from tests.cli.api import API, answer, problem
 from tests.cli.samples import AUTHORITY
 from twistedproxy.cli import ca
 from twistedproxy.cli.ca import FORMATS
-from twistedproxy.cli.trust import SYSTEMS
+from twistedproxy.portal.trust import SYSTEMS
 
 PLAIN = """\
 authority   CN=twistedproxy CA 12ab34cd

@@ -17,8 +17,9 @@ import pytest
 from tests.cli.api import API, answer
 from tests.cli.samples import SETTINGS, STATUS
 from twistedproxy.cli import environment
-from twistedproxy.cli.environment import ADDING, BUNDLE, CERTIFICATE, REPLACING, SHELLS, system_bundle
+from twistedproxy.cli.environment import SHELLS, system_bundle
 from twistedproxy.control.types import Setting, SettingsInForce
+from twistedproxy.portal.variables import ADDING, BUNDLE, CERTIFICATE, REPLACING
 
 SYSTEM = "-----BEGIN CERTIFICATE-----\nsystem\n-----END CERTIFICATE-----"
 OURS = "-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n"

@@ -10,7 +10,7 @@ import click
 
 from twistedproxy.cli.invocation import GroupWithDefault, Invocation, asks_the_daemon, pass_invocation
 from twistedproxy.cli.output import Facts, Part, on_terminal, show_json
-from twistedproxy.cli.trust import SYSTEMS, instructions
+from twistedproxy.portal.trust import SYSTEMS, instructions
 
 if TYPE_CHECKING:
     from twistedproxy.control.types import CertificateAuthority, CertificateFormat

@@ -1,9 +1,7 @@
 """``pyproxyctl env``: the variables that lead programs to the proxy and let them trust its authority.
 
-Theory of operation. Some variables add a certificate to those that a program trusts. Most replace them all, and a
-program that was pointed to the authority alone would trust no server that it reaches without the proxy. So these get a
-bundle: the system's certificates and the authority, in one file of the user's own, written anew each time. Where the
-system's cannot be found, those variables are left out.
+Which variables those are, and what they want, is in `twistedproxy.portal.variables`. The files that they name are
+written anew each time.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,43 +18,10 @@ import click
 
 from twistedproxy.cli.invocation import Invocation, asks_the_daemon, pass_invocation
 from twistedproxy.cli.output import on_terminal, show_error, show_json
+from twistedproxy.portal.variables import BUNDLE, CERTIFICATE, SYSTEM_BUNDLES, leading, trusting
 
 if TYPE_CHECKING:
     from twistedproxy.cli.client import Client
-
-CERTIFICATE: Final = "twistedproxy-ca-cert.pem"
-BUNDLE: Final = "twistedproxy-ca-bundle.pem"
-
-ADDING: Final = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
-"""Variables that add a certificate."""
-
-REPLACING: Final = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "PIP_CERT",
-    "CARGO_HTTP_CAINFO",
-    "AWS_CA_BUNDLE",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "HTTPLIB2_CA_CERTS",
-)
-"""Variables that name all that is trusted."""
-
-DIRECT: Final = "localhost,127.0.0.1,::1"
-"""What is reached without the proxy."""
-
-SYSTEM_BUNDLES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/opt/homebrew/etc/ca-certificates/cert.pem",
-    "/usr/local/share/certs/ca-root-nss.crt",
-)
-"""Where systems keep the certificates that they trust."""
 
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[0-9.]+):(?P<port>[0-9]+)")
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
@@ -115,7 +80,7 @@ def env(invocation: Invocation, shell: str, proxy: str | None, directory: str | 
             write(place / BUNDLE, bundle(system.read_bytes(), certificate))
     except OSError as error:
         raise click.UsageError(f"{error.filename or place} cannot be written: {error.strerror or error}") from None
-    found = dict(variables(url, place, with_bundle=system is not None))
+    found = dict(leading(url)) | dict(trusting(place, with_bundle=system is not None))
     if system is None:
         show_error(["the system's certificates were not found: the variables that replace them are left out"])
     if invocation.json:
@@ -126,20 +91,6 @@ def env(invocation: Invocation, shell: str, proxy: str | None, directory: str | 
         click.echo(f"{place / BUNDLE} is {system} and the authority, as they are now", err=True)
     for name, value in found.items():
         click.echo(SHELLS[shell](name, value))
-
-
-def variables(url: str, place: Path, *, with_bundle: bool) -> Iterator[tuple[str, str]]:
-    """Every variable and its value."""
-    for name, value in (("http_proxy", url), ("https_proxy", url), ("no_proxy", DIRECT)):
-        yield name, value
-        yield name.upper(), value
-    # Node.js goes by the others only when it is told to.
-    yield "NODE_USE_ENV_PROXY", "1"
-    for name in ADDING:
-        yield name, str(place / CERTIFICATE)
-    if with_bundle:
-        for name in REPLACING:
-            yield name, str(place / BUNDLE)
 
 
 def proxy_url(client: Client) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
 
 import pytest
 
-from twistedproxy.cli.trust import CER, PEM, SYSTEMS, instructions
+from twistedproxy.portal.trust import CER, PEM, SYSTEMS, instructions
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -16,17 +15,22 @@ def test_steps(system: str) -> None:
     steps = instructions("CN=twistedproxy CA 12ab34cd", [system])[system]
     # It begins with the file that the other steps use, and ends with the way back.
     file = CER if system in ("windows", "android", "ios") else PEM
+    assert SYSTEMS[system].file == file
     assert steps[0] == f"pyproxyctl ca export --format {'cer' if file == CER else 'pem'} {file}"
     assert any(file in step for step in steps[1:])
-    assert any(step.startswith("to undo: ") for step in steps)
+    assert steps[-1].startswith("to undo: ")
     assert [step for step in steps if "{" in step or "}" in step] == []
+
+
+def test_the_file_is_carried_to_what_cannot_fetch_it() -> None:
+    assert [name for name, system in SYSTEMS.items() if system.carrying] == ["android", "ios"]
+    assert instructions("CN=a", ["ios"])["ios"][1] == SYSTEMS["ios"].carrying
 
 
 @pytest.mark.parametrize("system", ["debian", "fedora", "alpine", "macos", "chromium", "java"])
 def test_commands_are_shell(system: str) -> None:
-    steps = instructions("CN=it's $(mine); `me`,O=x", [system])[system]
-    commands = [step.removeprefix("to undo: ") for step in steps if re.match(r"(to undo: )?[a-z]+ ", step)]
-    commands = [one for one in commands if not one.startswith("on other")]
+    named = SYSTEMS[system].named("CN=it's $(mine); `me`,O=x")
+    commands = [step.text for step in (*named.steps, named.undo) if step.is_command]
     done = subprocess.run(["bash", "-n"], input="\n".join(commands), capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, "")
     if system in ("macos", "chromium"):
