@@ -8,7 +8,7 @@ record in the access log.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
@@ -21,6 +21,17 @@ from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
 
+class Reached(NamedTuple):
+    """Where a client has found us: the address and port that its connection leads to, and whether it is TLS.
+
+    Of a Unix socket both are empty.
+    """
+
+    address: str
+    port: int
+    secured: bool
+
+
 class Downstream(Protocol):
     """What the client's connection is to the exchange it carries."""
 
@@ -28,6 +39,10 @@ class Downstream(Protocol):
     client_port: int
     broken: bool
     """Whether the client takes no more bytes; it will be said to have left."""
+
+    @property
+    def reached(self) -> Reached:
+        """Where the client has found us."""
 
     @property
     def received(self) -> int:

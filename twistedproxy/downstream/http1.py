@@ -23,12 +23,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream.client import ClientConnection
 from twistedproxy.downstream.pages import answer_bytes, error_page
 from twistedproxy.errors import ProxyError, RequestCut, RequestError, RequestTimeout, TooManyConnections
 from twistedproxy.exchange import Exchange
@@ -62,14 +62,11 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 @implementer(IHalfCloseableProtocol)
-class DownstreamConnection(Protocol):
+class DownstreamConnection(ClientConnection):
     """One client's HTTP/1.1 connection."""
 
     def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int) -> None:
-        self.client_address = address
-        self.client_port = port
-        self.number = self.requests = 0
-        self.opened_at = plane.deadlines.seconds()
+        super().__init__(address, port, plane.deadlines.seconds())
         self.deadline = 0.0
         self.deadline_bucket = 0
         self._factory = factory
@@ -97,14 +94,8 @@ class DownstreamConnection(Protocol):
         state = "gone" if self.gone else "lingering" if self.lingering else repr(self.exchange or "idle")
         return f"<DownstreamConnection {self.client_address}:{self.client_port} {state}>"
 
-    @property
-    def _transport(self) -> Any:
-        return self.transport
-
     def connectionMade(self) -> None:
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
+        self.send_at_once()
         self._sender = sender_for(self.transport, self._drained, self._broken)
         if self._factory.connection_made(self):
             self._deadlines.expire_in(self, self._settings.idle_timeout)
