@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from twistedproxy import errors
-from twistedproxy.downstream.pages import accepts_html, answer_bytes, error_page, phrase_of
+from twistedproxy.downstream.pages import answer_bytes, error_page, phrase_of
 from twistedproxy.errors import ConnectionRefused, LoopDetected, ProxyError, RequestError
 from twistedproxy.http.message import Fields, RequestHead
 
@@ -117,31 +117,6 @@ def test_target_is_shown_without_secrets(target: bytes, shown: str | None) -> No
     text = error_page(ConnectionRefused(), request(target), NAME)[1].decode()
     assert "secret" not in text
     assert "GET" not in text if shown is None else shown in text
-
-
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ([], False),
-        ([b"*/*"], False),
-        ([b"text/*"], False),
-        ([b"text/html"], True),
-        ([b"Text/HTML ; q=0.5, */*"], True),
-        ([b"application/xhtml+xml"], True),
-        ([b"image/png", b"text/html;q=0.001"], True),
-        ([b"text/html;q=0"], False),
-        ([b"text/html; q=0.000"], False),
-        ([b"text/htmlx"], False),
-        ([b"text/plain;x=text/html"], False),
-    ],
-)
-def test_html_is_for_those_who_take_it(accept: list[bytes], expected: bool) -> None:
-    """RFC 9110 section 12.5.1."""
-    assert accepts_html(request(b"/", *accept)) is expected
-
-
-def test_html_is_not_for_those_who_are_not_known() -> None:
-    assert accepts_html(None) is False
 
 
 def test_name_that_is_no_token_is_a_string() -> None:

@@ -6,8 +6,8 @@ from html import escape
 from http import HTTPStatus
 
 from twistedproxy.errors import ProxyError
+from twistedproxy.http.accept import accepts_html
 from twistedproxy.http.dates import imf_fixdate
-from twistedproxy.http.grammar import list_members
 from twistedproxy.http.message import FieldLine, RequestHead
 from twistedproxy.http.proxy_status import proxy_status
 from twistedproxy.http.writer import response_bytes
@@ -43,17 +43,6 @@ Answered by the proxy {name}. Its log has the reason {reason}.
 def phrase_of(status: int) -> str:
     """The reason phrase of a status code of ours."""
     return HTTPStatus(status).phrase
-
-
-def accepts_html(request: RequestHead | None) -> bool:
-    """Whether the client says that it takes HTML: it names ``text/html`` and does not weigh it zero."""
-    if request is None:
-        return False
-    for member in list_members(request.fields.values(b"accept")):
-        media, _, parameters = member.lower().partition(b";")
-        if media.strip() in (b"text/html", b"application/xhtml+xml"):
-            return parameters.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
-    return False
 
 
 def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tuple[list[FieldLine], bytes]:
