@@ -10,13 +10,14 @@ from twisted.python.failure import Failure
 
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import AuthorityUnusable, FramingError, NotOpened, ProxyError
+from twistedproxy.errors import AuthorityUnusable, FramingError, NotOpened, OwnName, ProxyError
 from twistedproxy.exchange import Downstream
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import Target, parse_target
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.peek import Peek, Seen, Spoken
+from twistedproxy.portal.names import HOSTS
 from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.tls.authority import AuthorityError
 from twistedproxy.tls.client_hello import TLS12, ClientHello
@@ -56,6 +57,8 @@ class Connect(OpaqueExchange):
                 # What follows a CONNECT is the tunnel's; content would be one thing to us and another to others.
                 raise FramingError("a CONNECT has no content")
             target = self._target = parse_target(request.method, request.target)
+            if target.host in HOSTS:
+                raise OwnName()
             self.snapshot.access.check_connect_port(target.port)
         except ProxyError as error:
             self.fail(error)

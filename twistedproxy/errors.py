@@ -162,6 +162,12 @@ class DestinationRefused(Refused):
     reason = "destination_denied"
 
 
+class OwnName(Refused):
+    """This name stands for the proxy itself, which has a page at http://pyproxy.internal/ and nothing else."""
+
+    reason = "own_name"
+
+
 class NotOpened(Refused):
     """This proxy lets through only what it can look into, and this is neither TLS nor HTTP."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import ProxyError, RequestError, UpgradeFailed
+from twistedproxy.errors import NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
 from twistedproxy.exchange import Downstream
 from twistedproxy.http.forwarding import (
     authenticates_connection,
@@ -16,6 +16,8 @@ from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
 from twistedproxy.opaque import OpaqueExchange
+from twistedproxy.portal.names import HOSTS
+from twistedproxy.portal.visit import visit, visit_as_origin
 from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.upstream.carrier import Carrier
 from twistedproxy.upstream.ticket import Ticket
@@ -68,6 +70,9 @@ class Forward(OpaqueExchange):
         try:
             request = self.admit()
             target = self._target = parse_target(request.method, request.target)
+            if target.host in HOSTS:
+                visit(self, target)
+                return
             if request.method == b"TRACE" and request.length:
                 raise RequestError("a TRACE has no content")
             if target.form is Form.ASTERISK or max_forwards(request) == 0:
@@ -76,6 +81,9 @@ class Forward(OpaqueExchange):
             self.kind = "forward"
             if b"upgrade" in request.options:
                 self._upgrade = upgrade_offered(request)
+        except NotAProxyRequest as error:
+            self._asked_as_origin(error)
+            return
         except ProxyError as error:
             self.fail(error)
             return
@@ -94,6 +102,13 @@ class Forward(OpaqueExchange):
             self._acquire()
         else:
             self._use(carrier)
+
+    def _asked_as_origin(self, error: NotAProxyRequest) -> None:
+        """Somebody speaks to us as to a web server."""
+        try:
+            visit_as_origin(self, error)
+        except ProxyError as wrong:
+            self.fail(wrong)
 
     def _answer(self, request: RequestHead) -> None:
         """Answer as the last recipient: ``OPTIONS *``, or Max-Forwards has come to its end."""

@@ -58,6 +58,14 @@ def test_repr() -> None:
     assert repr(made) == "<Interception listed hosts=<HostSet 2> leave_alone=<HostSet 0> ports=<PortSet 443>>"
 
 
+@pytest.mark.parametrize(
+    ("mode", "named", "expected"),
+    [("off", ("a.test",), False), ("listed", (), False), ("listed", ("a.test",), True), ("all-but", (), True)],
+)
+def test_whether_there_is_anything_to_open(mode: InterceptMode, named: tuple[str, ...], expected: bool) -> None:
+    assert Interception.of(InterceptSettings(mode=mode, hosts=named)).opens_any is expected
+
+
 HOSTS = st.sampled_from(["a.test", "b.test", "c.test"])
 SOME = st.lists(HOSTS, max_size=2).map(tuple)
 

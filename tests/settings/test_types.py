@@ -61,6 +61,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "unreadable": "tunnel",
         "learn_after": 2,
         "learn_for": 86400.0,
+        "portal": True,
     },
     "http2": {
         "with_clients": True,

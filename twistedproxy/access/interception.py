@@ -71,6 +71,11 @@ class Interception:
     def __repr__(self) -> str:
         return f"<Interception {self.mode} hosts={self.hosts!r} leave_alone={self.leave_alone!r} ports={self.ports!r}>"
 
+    @property
+    def opens_any(self) -> bool:
+        """Whether there is a host whose tunnels are opened."""
+        return self.mode == ALL_BUT or (self.mode == LISTED and bool(self.hosts))
+
     def opens(self, host: str, port: int, client: str) -> bool:
         """Whether a tunnel to ``host`` is to be opened for the client at an address."""
         return (

@@ -46,7 +46,7 @@ SYSTEM_BUNDLES: Final = (
 )
 """Where systems keep the certificates that they trust."""
 
-_PLACE: Final = PurePosixPath("$HOME/.local/share/twistedproxy")
+_PLACE: Final = PurePosixPath("$place")
 
 
 def leading(url: str) -> Iterator[tuple[str, str]]:
@@ -78,6 +78,7 @@ def script(proxy: str, certificate: str) -> list[str]:
     if certificate:
         file, bundle = f'"{_PLACE / CERTIFICATE}"', f'"{_PLACE / BUNDLE}"'
         lines += [
+            'place="$HOME/.local/share/twistedproxy"',
             f'mkdir -p "{_PLACE}"',
             f"curl --proxy {proxy} --output {file} {certificate}",
             "for system in \\",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
-from twistedproxy.settings.kinds import choice, count, duration, special
+from twistedproxy.settings.kinds import choice, count, duration, flag, special
 
 InterceptMode: TypeAlias = Literal["off", "listed", "all-but"]
 Otherwise: TypeAlias = Literal["tunnel", "refuse"]
@@ -94,3 +94,12 @@ class InterceptSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             examples=["7d"],
         ),
     ] = 86400.0
+    portal: Annotated[
+        bool,
+        flag(
+            "Whether clients that may use the proxy find a page about it at `http://pyproxy.internal/`, and at `/` of "
+            "its own address: what it sees, and, where anything is looked into, the certificate of its authority with "
+            "the fingerprint and how to trust it. When false, that name is refused (`own_name`): it never leads to "
+            "another server."
+        ),
+    ] = True
