@@ -39,7 +39,7 @@ Block = Sequence[FieldLine]
 # RFC 9113 section 8.2.1, and RFC 9110 section 5.1: a token without capitals. Names are judged together, with a comma
 # between them, and values with a line feed; neither can be part of one.
 _NAME = rb"[!#$%&'*+\-.^_`|~0-9a-z]++"
-_NAMES: Final = re.compile(_NAME + rb"(?:," + _NAME + rb")*+")
+_NAMES: Final = re.compile(_NAME + rb"(?:," + _NAME + rb")*")
 _VALUES: Final = re.compile(rb"[" + FIELD_CHAR + rb"\n]*+")
 _EDGE_SPACE: Final = re.compile(rb"(?:\A|\n)[ \t]|[ \t](?:\n|\Z)")
 
@@ -76,7 +76,7 @@ def request_head(block: Block, ended: bool, limits: HeadLimits) -> RequestHead:
     Its target is in absolute form. Raises `RequestError`, or one of its children.
     """
     pseudo, lines = _split(block, _REQUEST_PSEUDO, RequestError)
-    fields = _fields(lines, limits.max_fields, RequestError)
+    fields = _fields(lines, limits, RequestError)
     index = fields.index
     method = pseudo.get(b":method", b"")
     if not is_token(method):
@@ -171,7 +171,7 @@ def response_head(block: Block, ended: bool, request_method: bytes, limits: Head
         raise ResponseError("the answer's status is 101, which HTTP/2 does not have")
     if status < 200 and ended:
         raise ResponseError("the answer ends with an interim one")
-    fields = _fields(lines, limits.max_fields, ResponseError)
+    fields = _fields(lines, limits, ResponseError)
     bodiless = status < 200 or status in (204, 304) or request_method == b"HEAD"
     length = 0 if bodiless else CHUNKED
     if not bodiless:
@@ -191,12 +191,12 @@ def response_head(block: Block, ended: bool, request_method: bytes, limits: Head
 
 def request_trailers(block: Block, limits: HeadLimits) -> Fields:
     """Read the field block after a request's content. Raises `RequestError`."""
-    return _fields(_split(block, _NONE, RequestError)[1], limits.max_fields, RequestError)
+    return _fields(_split(block, _NONE, RequestError)[1], limits, RequestError)
 
 
 def response_trailers(block: Block, limits: HeadLimits) -> Fields:
     """Read the field block after a response's content. Raises `ResponseError`."""
-    return _fields(_split(block, _NONE, ResponseError)[1], limits.max_fields, ResponseError)
+    return _fields(_split(block, _NONE, ResponseError)[1], limits, ResponseError)
 
 
 def _split(
@@ -215,17 +215,21 @@ def _split(
     return pseudo, list(block[first:])
 
 
-def _fields(lines: list[FieldLine], max_fields: int, error: type[ProxyError]) -> Fields:
+def _fields(lines: list[FieldLine], limits: HeadLimits, error: type[ProxyError]) -> Fields:
     if not lines:
         return Fields()
-    names = [line[0] for line in lines]
-    if _NAMES.fullmatch(b",".join(names)) is None or any(b"," in name for name in names):
+    others = len(lines) - 1
+    names = b",".join([line[0] for line in lines])
+    if _NAMES.fullmatch(names) is None or names.count(b",") != others:
         raise error("a field's name is not a token in lower case")
     values = b"\n".join([line[1] for line in lines])
-    if _VALUES.fullmatch(values) is None or values.count(b"\n") != len(lines) - 1:
+    if _VALUES.fullmatch(values) is None or values.count(b"\n") != others:
         raise error("there is a control character")
     if _EDGE_SPACE.search(values) is not None:
         raise error("a field's value begins or ends with white space")
+    # RFC 9113 section 6.5.2: 32 bytes more for each field.
+    if len(names) + len(values) + 30 * len(lines) > limits.max_head_size:
+        raise _too_large(error)(f"it is larger than {limits.max_head_size} bytes")
     fields = Fields(lines)
     index = fields.index
     if not _CONNECTION_SPECIFIC.isdisjoint(index):
@@ -235,22 +239,23 @@ def _fields(lines: list[FieldLine], max_fields: int, error: type[ProxyError]) ->
     if isinstance(index.get(b"cookie"), tuple):
         # RFC 9113 section 8.2.3.
         fields = Fields(_one_cookie(lines))
-    if len(fields.lines) > max_fields:
-        too_large = HeadTooLarge if error is RequestError else ResponseHeadTooLarge
-        raise too_large(f"there are {len(fields.lines)} fields, more than {max_fields}")
+    if len(fields.lines) > limits.max_fields:
+        raise _too_large(error)(f"there are {len(fields.lines)} fields, more than {limits.max_fields}")
     return fields
 
 
+def _too_large(error: type[ProxyError]) -> type[ProxyError]:
+    return HeadTooLarge if error is RequestError else ResponseHeadTooLarge
+
+
 def _one_cookie(lines: list[FieldLine]) -> list[FieldLine]:
-    joined = b"; ".join(value for name, value in lines if name == b"cookie")
-    result: list[FieldLine] = []
-    for line in lines:
-        if line[0] != b"cookie":
-            result.append(line)
-        elif joined:
-            result.append((b"cookie", joined))
-            joined = b""
-    return result
+    crumbs = [line for line in lines if line[0] == b"cookie"]
+    # What is never indexed stays so, and an empty crumb would leave white space at the end.
+    never = any(type(crumb) is NeverIndexedHeaderTuple for crumb in crumbs)
+    value = b"; ".join([crumb[1] for crumb in crumbs if crumb[1]])
+    whole = NeverIndexedHeaderTuple(b"cookie", value) if never else (b"cookie", value)
+    first = lines.index(crumbs[0])
+    return [*lines[:first], whole, *[line for line in lines[first:] if line[0] != b"cookie"]]
 
 
 def request_block(head: RequestHead, target: Target, via: bytes, protocol: bytes = b"") -> list[FieldLine]:

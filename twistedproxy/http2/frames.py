@@ -5,6 +5,7 @@ A frame is judged by its header, so that one which is too large is refused befor
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final, NamedTuple
 
 DATA: Final = 0
@@ -24,6 +25,13 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 
 HEADER_SIZE: Final = 9
+
+_HEADER: Final = Struct(">HBBBL")
+
+
+def frame_header(size: int, kind: int, flags: int, stream: int) -> bytes:
+    """The header of a frame whose payload has ``size`` bytes."""
+    return _HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream)
 
 
 class FrameTooLarge(ValueError):
@@ -54,7 +62,7 @@ class FrameReader:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._data = b""
+        self._data: bytes | bytearray = b""
         self._start = 0
 
     def __repr__(self) -> str:
@@ -67,7 +75,16 @@ class FrameReader:
 
     def receive(self, data: bytes) -> None:
         """Take the bytes that came next."""
-        self._data = self._data[self._start :] + data if self._start < len(self._data) else data
+        buffer = self._data
+        if self._start == len(buffer):
+            self._data = data
+        elif isinstance(buffer, bytearray):
+            # It grows in place, so that a frame that comes byte by byte costs no more than one that comes at once.
+            del buffer[: self._start]
+            buffer += data
+        else:
+            self._data = bytearray(buffer[self._start :])
+            self._data += data
         self._start = 0
 
     def next_frame(self) -> Frame | None:
@@ -84,4 +101,5 @@ class FrameReader:
             return None
         self._start = end
         stream = int.from_bytes(data[start + 5 : start + 9], "big") & 0x7FFFFFFF
-        return Frame(data[start + 3], data[start + 4], stream, data[start:end])
+        octets = data[start:end]
+        return Frame(data[start + 3], data[start + 4], stream, octets if isinstance(octets, bytes) else bytes(octets))

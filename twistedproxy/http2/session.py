@@ -3,8 +3,8 @@
 Theory of operation. The library ``h2`` knows the frames, the compression of fields and the states of streams. Around
 it stands what a connection needs that is a proxy's. Bytes are taken apart into frames first: each is paid for from the
 peer's `Allowance`, counted for its stream, and judged by the length that the message has promised, so that a malformed
-message ends its stream and not the connection. GOAWAY is ours, since streams outlive it. Fields are validated by
-`twistedproxy.http2.fields` and not a second time.
+message ends its stream and not the connection. So does a stream too many. GOAWAY is ours, since streams outlive it.
+Fields are validated by `twistedproxy.http2.fields` and not a second time.
 
 Content leaves in turns: `pump` sends one frame of each stream that has something to say, until the windows or the
 connection are full.
@@ -12,24 +12,24 @@ connection are full.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NoReturn
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
+from h2.exceptions import NoSuchStreamError, ProtocolError
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 from twistedproxy.errors import FramingError, ProxyError, ResponseError
 from twistedproxy.http2 import frames
-from twistedproxy.http2.allowance import RESET, Allowance
+from twistedproxy.http2.allowance import RESET, Allowance, price_of
+from twistedproxy.http2.connection import Connection, settings_taken
 from twistedproxy.http2.fields import Block
 from twistedproxy.http2.frames import Frame, FrameReader, FrameTooLarge
 from twistedproxy.http2.stream import UNKNOWN, Stream
+from twistedproxy.http2.terms import Owner, SessionError, SessionLimits
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client says first (RFC 9113 section 3.4)."""
@@ -41,49 +41,12 @@ CONNECTION_WINDOW: Final = 4 * 1024 * 1024
 """Bytes that a peer may send on all streams before it hears from us. What holds it back is the streams' own windows."""
 
 _INITIAL_WINDOW: Final = 65535
-_LARGEST_TABLE: Final = 4096
 _LAST_STREAM: Final = 2**31 - 1
+_PING: Final = b"pyproxy?"
+_BLOCK_FRAMES: Final = frozenset((frames.HEADERS, frames.PUSH_PROMISE, frames.CONTINUATION))
 
-
-class SessionLimits(NamedTuple):
-    """What one peer may take up. Sizes in bytes."""
-
-    max_streams: int = 100
-    stream_window: int = 256 * 1024
-    max_head_size: int = 64 * 1024
-
-
-class SessionError(Exception):
-    """The connection cannot go on. ``code`` is one of RFC 9113 section 7; the text says what was wrong."""
-
-    def __init__(self, code: int, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-class Owner(Protocol):
-    """Whoever has the connection."""
-
-    def new_stream(self, number: int) -> Stream:
-        """The peer has opened a stream."""
-
-    def stream_over(self, stream: Stream) -> None:
-        """A stream will carry nothing more."""
-
-    def settings_received(self) -> None:
-        """The peer has said what it takes, or has changed its mind."""
-
-    def going_away(self, last: int, code: int) -> None:
-        """The peer takes no more streams, and has not looked at those after number ``last``."""
-
-    def pong_received(self) -> None:
-        """The peer has answered our PING."""
-
-
-class _Connection(H2Connection):
-    # The library's 65536 would be some MiB for each connection.
-    MAX_CLOSED_STREAMS = 1000
+# A smaller piece of content that the peer's window cuts off is no work done: windows can be opened byte by byte.
+_SMALL: Final = 1024
 
 
 class Session:
@@ -110,37 +73,28 @@ class Session:
         self._preface = b"" if client else PREFACE
         self._frames = FrameReader(FRAME_SIZE)
         self._settled = False
-        self._ready: deque[Stream] = deque()
+        self._ready: OrderedDict[Stream, None] = OrderedDict()
         self._touched: dict[Stream, None] = {}
+        # Of the field block that comes, or came last: its bytes, and whether more of it has to come.
         self._block_size = 0
+        self._in_block = False
         self._unacknowledged = 0
         self._unacknowledged_by: dict[int, int] = {}
         self._trailers: Block = ()
         self._highest = 0
+        self._last = _LAST_STREAM
+        self._pings = 0
         self._over = False
-        self._h2 = _Connection(
-            H2Configuration(
-                client_side=client,
-                header_encoding=None,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self._h2.local_settings = Settings(
-            client=client,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
-                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
-                SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
-                SettingCodes.MAX_FRAME_SIZE: FRAME_SIZE,
-                SettingCodes.ENABLE_PUSH: 0,
-            }
-            | ({} if client else {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}),
-        )
-        self._h2.decoder.max_header_list_size = limits.max_head_size
-        self._h2.max_inbound_frame_size = FRAME_SIZE
+        settings = {
+            SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
+            SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
+            SettingCodes.MAX_FRAME_SIZE: FRAME_SIZE,
+            SettingCodes.ENABLE_PUSH: 0,
+        }
+        if not client:
+            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+        self._h2 = Connection(client, settings, 2 * limits.max_head_size)
         self._told: dict[type, Callable[[Any], object]] = {
             events.RequestReceived: self._request_received,
             events.ResponseReceived: self._response_received,
@@ -151,7 +105,7 @@ class Session:
             events.StreamReset: self._stream_reset,
             events.WindowUpdated: self._window_updated,
             events.RemoteSettingsChanged: self._settings_changed,
-            events.PingAckReceived: lambda event: owner.pong_received(),
+            events.PingAckReceived: self._ping_answered,
         }
 
     def __repr__(self) -> str:
@@ -172,6 +126,8 @@ class Session:
     @property
     def room_for_streams(self) -> int:
         """How many more streams this side may open, as far as the peer has said."""
+        if self._over or self._h2.highest_outbound_stream_id >= _LAST_STREAM - 1:
+            return 0
         return min(self._limits.max_streams, self._h2.remote_settings.max_concurrent_streams) - len(self.streams)
 
     @property
@@ -188,26 +144,24 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Act on the bytes that came. Raises `SessionError` when the connection cannot go on; the peer is told why."""
+        if self._over:
+            return
         try:
             if self._preface:
                 data = self._take_preface(data)
             self._frames.receive(data)
-            while (frame := self._frames.next_frame()) is not None:
+            while not self._over and (frame := self._frames.next_frame()) is not None:
                 self._receive_frame(frame)
         except FrameTooLarge as error:
             self.fail(ErrorCodes.FRAME_SIZE_ERROR, str(error))
-        except ProtocolError as error:
-            # The library has written its own GOAWAY.
-            self._send()
-            self._over = True
-            raise SessionError(error.error_code, str(error)) from error
         self._send()
 
     def turn_ended(self) -> None:
         """Tell every stream that was told something that this was all."""
         while self._touched:
-            stream, _ = self._touched.popitem()
-            stream.turn_ended()
+            touched, self._touched = self._touched, {}
+            for stream in touched:
+                stream.turn_ended()
 
     def _take_preface(self, data: bytes) -> bytes:
         expected = self._preface[: len(data)]
@@ -223,33 +177,57 @@ class Session:
             if kind != frames.SETTINGS or frame.flags & frames.ACK:
                 self.fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is no SETTINGS")
             self._settled = True
-        size = frame.content_size if kind == frames.DATA else 0
-        if not self._allowance.take_frame(kind, size):
-            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "there are too many frames that only cost us work")
-        if kind == frames.GOAWAY:
-            self._goaway_received(frame)
-            return
         stream = self.streams.get(frame.stream)
+        size = frame.content_size if kind == frames.DATA else 0
+        opens = not self._client and frame.stream > self._highest
+        price = price_of(frame, size, opens, stream is not None, self._client)
+        if price and not self._allowance.spend(price):
+            self._too_much("there are too many frames that only cost us work")
+        octets = frame.octets
         if stream is not None:
-            stream.received += len(frame.octets)
-            if kind == frames.DATA and stream.expected != UNKNOWN:
+            stream.received += len(octets)
+            if kind == frames.DATA and stream.expected != UNKNOWN and not stream.input_ended:
                 stream.expected -= size
                 if stream.expected < 0 or (stream.expected and frame.flags & frames.END_STREAM):
                     self._malformed(stream, self._error("the content is not as long as its Content-Length"))
-        elif kind in (frames.HEADERS, frames.CONTINUATION):
-            self._block_size += len(frame.octets)
-        for event in self._h2.receive_data(frame.octets):
+        if kind in _BLOCK_FRAMES:
+            self._count_block(frame)
+        elif kind == frames.GOAWAY:
+            self._goaway_received(frame)
+            return
+        elif kind == frames.SETTINGS:
+            octets = settings_taken(frame)
+        elif kind == frames.RST_STREAM and stream is None and self._h2.is_idle(frame.stream):
+            self.fail(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that was never opened")
+        try:
+            told = self._h2.receive_data(octets)
+        except ProtocolError as error:
+            # The library has written its own GOAWAY.
+            self._send()
+            self._over = True
+            raise SessionError(error.error_code, str(error)) from error
+        for event in told:
             tell = self._told.get(type(event))
             if tell is not None:
                 tell(event)
+
+    def _count_block(self, frame: Frame) -> None:
+        """A part of a field block came."""
+        self._block_size = len(frame.octets) + (self._block_size if frame.kind == frames.CONTINUATION else 0)
+        self._in_block = not frame.flags & frames.END_HEADERS
+        if self._block_size > 2 * self._limits.max_head_size:
+            self._too_much(f"a field block has more than {2 * self._limits.max_head_size} bytes")
+
+    def _too_much(self, detail: str) -> NoReturn:
+        self.fail(ErrorCodes.ENHANCE_YOUR_CALM, detail)
 
     def _error(self, detail: str) -> ProxyError:
         return ResponseError(detail) if self._client else FramingError(detail)
 
     def _malformed(self, stream: Stream, error: ProxyError) -> None:
         """The message is not valid; that ends its stream, after what that has to say at once."""
-        if not self._allowance.spend(RESET):
-            self.fail(ErrorCodes.ENHANCE_YOUR_CALM, "there are too many streams that are not valid")
+        if not (self._client or self._allowance.spend(RESET)):
+            self._too_much("there are too many streams that are not valid")
         self._touched[stream] = None
         stream.malformed(error)
         self.pump()
@@ -259,9 +237,15 @@ class Session:
         number = event.stream_id
         assert number is not None
         self._highest = number
+        if number > self._last or len(self.streams) >= self._limits.max_streams:
+            if not self._allowance.spend(RESET):
+                self._too_much("there are too many streams")
+            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self._h2.forget(number)
+            return
         stream = self._owner.new_stream(number)
         self.streams[number] = stream
-        stream.received, self._block_size = self._block_size, 0
+        stream.received = self._block_size
         self._head(stream, event)
 
     def _response_received(self, event: events.ResponseReceived | events.InformationalResponseReceived) -> None:
@@ -286,14 +270,15 @@ class Session:
         if stream is None:
             return
         self._touched[stream] = None
-        if event.data and not stream.input_ended:
+        if event.data:
             stream.content_received(event.data)
-        stream.hold(size)
+        if event.stream_ended is None:
+            stream.hold(size)
 
     def _stream_ended(self, event: events.StreamEnded) -> None:
         trailers, self._trailers = self._trailers, ()
         stream = self.streams.get(event.stream_id or 0)
-        if stream is None or stream.input_ended:
+        if stream is None:
             return
         self._touched[stream] = None
         stream.input_ended = True
@@ -307,10 +292,14 @@ class Session:
 
     def _stream_reset(self, event: events.StreamReset) -> None:
         stream = self.streams.get(event.stream_id or 0)
-        if stream is not None:
-            self._touched[stream] = None
-            self._forget(stream)
-            stream.reset_received(int(event.error_code or 0))
+        if stream is None:
+            return
+        if not (event.remote_reset or self._client or self._allowance.spend(RESET)):
+            # CVE-2025-8671: a frame that makes us reset the stream is as good as a reset.
+            self._too_much("there are too many streams that are not valid")
+        self._touched[stream] = None
+        self._forget(stream)
+        stream.reset_received(int(event.error_code or 0))
 
     def _window_updated(self, event: events.WindowUpdated) -> None:
         if event.stream_id:
@@ -319,18 +308,24 @@ class Session:
                 self.ready(stream)
 
     def _settings_changed(self, event: events.RemoteSettingsChanged) -> None:
-        # A peer may allow a table of any size, which we would fill with what it makes us say.
-        if self._h2.encoder.header_table_size > _LARGEST_TABLE:
-            self._h2.encoder.header_table_size = _LARGEST_TABLE
+        self._h2.settings_changed()
         for stream in self.streams.values():
             if stream.wants_to_speak:
                 self.ready(stream)
         self._owner.settings_received()
 
+    def _ping_answered(self, event: events.PingAckReceived) -> None:
+        # Answers that nobody has asked for say nothing.
+        if self._pings and event.ping_data == _PING:
+            self._pings -= 1
+            self._owner.pong_received()
+
     def _goaway_received(self, frame: Frame) -> None:
         payload = frame.octets[frames.HEADER_SIZE :]
-        if frame.stream or len(payload) < 8:
-            self.fail(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY is not valid")
+        if frame.stream or self._in_block:
+            self.fail(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY is where it does not belong")
+        if len(payload) < 8:
+            self.fail(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY is too short")
         last = int.from_bytes(payload[:4], "big") & _LAST_STREAM
         self._owner.going_away(last, int.from_bytes(payload[4:8], "big"))
 
@@ -341,7 +336,7 @@ class Session:
         total = self._unacknowledged_by.get(stream.id, 0) + size
         if total * 2 >= self._limits.stream_window:
             self._unacknowledged_by.pop(stream.id, None)
-            if not stream.over and not stream.input_ended:
+            if not (stream.over or stream.input_ended or self._over):
                 self._h2.increment_flow_control_window(total, stream.id)
                 self._send()
         else:
@@ -362,6 +357,8 @@ class Session:
 
     def send_block(self, stream: Stream, block: Block, end: bool) -> None:
         """Send a field block on ``stream``; ``end`` says that nothing follows."""
+        if self._over:
+            return
         self._h2.send_headers(stream.id, block, end_stream=end)
         stream.sent += self._send()
         if end:
@@ -369,25 +366,25 @@ class Session:
 
     def ready(self, stream: Stream) -> None:
         """``stream`` has something to say, or may say it."""
-        if stream not in self._ready:
-            self._ready.append(stream)
+        self._ready[stream] = None
 
     def pump(self) -> None:
         """Send what the streams have to say, in turns, as far as there is room."""
         ready = self._ready
-        while ready and not self._is_blocked():
-            stream = ready.popleft()
+        while ready and not (self._over or self._is_blocked()):
+            stream, _ = ready.popitem(last=False)
             if stream.over:
                 continue
             if stream.unsaid and not self._send_piece(stream):
                 if self._h2.outbound_flow_control_window <= 0:
                     # The connection's window: nobody's turn.
-                    ready.appendleft(stream)
+                    ready[stream] = None
+                    ready.move_to_end(stream, last=False)
                     return
                 # Its own window: it comes back with the peer's update.
                 continue
             if stream.unsaid:
-                ready.append(stream)
+                ready[stream] = None
                 continue
             end = stream.take_end()
             if end is not None:
@@ -402,20 +399,21 @@ class Session:
 
     def _send_piece(self, stream: Stream) -> int:
         """Send one frame of content; how many bytes of it there was room for."""
-        h2 = self._h2
         queue = stream.queue
-        room = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size, FRAME_SIZE)
+        room = min(self._h2.window(stream.id), self._h2.max_outbound_frame_size, FRAME_SIZE)
         if room <= 0:
             return 0
         piece = queue.popleft()
         if len(piece) > room:
             queue.appendleft(piece[room:])
             piece = piece[:room]
+        if room >= _SMALL or len(piece) < room:
+            self._allowance.add_for_work()
         stream.unsaid -= len(piece)
         end = not stream.unsaid and stream.ends_after_queue
-        h2.send_data(stream.id, piece, end_stream=end)
-        self._allowance.add_for_content()
-        stream.sent += self._send()
+        data = self._h2.data_frame(stream.id, piece, end)
+        self._write(data)
+        stream.sent += len(data)
         if end:
             stream.take_end()
             self._said_all(stream)
@@ -425,7 +423,7 @@ class Session:
         """The connection takes bytes again: whoever waited for that may go on."""
         self.pump()
         for stream in list(self.streams.values()):
-            if not stream.full and not stream.output_ended:
+            if not (stream.over or stream.full or stream.output_ended):
                 stream.room_made()
 
     def _said_all(self, stream: Stream) -> None:
@@ -437,33 +435,44 @@ class Session:
 
     def reset(self, stream: Stream, code: int) -> None:
         """End ``stream`` at once."""
-        if stream.id in self.streams:
-            if not self._over:
+        if stream.id not in self.streams:
+            return
+        if not self._over:
+            try:
                 self._h2.reset_stream(stream.id, code)
-                stream.sent += self._send()
-            self._forget(stream)
+            except NoSuchStreamError:
+                # Both sides had said all, or nothing yet.
+                pass
+            stream.sent += self._send()
+        self._forget(stream)
 
     def _settle(self, stream: Stream) -> None:
-        if stream.input_ended and stream.output_ended:
+        if stream.input_ended and stream.output_ended and not stream.over:
+            self._allowance.add_for_work()
             self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
         if self.streams.pop(stream.id, None) is not None:
             self._unacknowledged_by.pop(stream.id, None)
+            self._h2.forget(stream.id)
             stream.drop()
             self._owner.stream_over(stream)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life; `Owner.pong_received` tells of it."""
-        self._h2.ping(b"pyproxy?")
-        self._send()
+        if not self._over:
+            self._pings += 1
+            self._h2.ping(_PING)
+            self._send()
 
     def go_away(self, code: int = 0, last: int = _LAST_STREAM) -> None:
         """Say that no stream after number ``last`` will be looked at (RFC 9113 section 6.8). The others go on."""
-        frame = GoAwayFrame(0, last_stream_id=last, error_code=code)
-        self._write(frame.serialize())
+        if not self._over:
+            self._last = min(self._last, last)
+            frame = GoAwayFrame(0, last_stream_id=self._last, error_code=code)
+            self._write(frame.serialize())
 
-    def fail(self, code: int, detail: str) -> None:
+    def fail(self, code: int, detail: str) -> NoReturn:
         """Say why the connection cannot go on, and raise `SessionError`."""
         self._send()
         self.go_away(code, self._highest)

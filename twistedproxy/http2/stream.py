@@ -91,7 +91,7 @@ class Stream(ABC):
 
     def say_end(self, trailers: Block) -> None:
         """Nothing follows but the trailer section, which may be empty."""
-        if not self.over:
+        if not (self.over or self.output_ended):
             self._unsaid_end = trailers
             self.session.ready(self)
 

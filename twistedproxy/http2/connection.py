@@ -1,0 +1,147 @@
+"""The library ``h2``, without those of its judgments that a proxy makes itself.
+
+The library ends the connection for a Content-Length that is not right and for one stream too many. It counts all
+streams whenever one is opened, answers every frame that is late with a reset, and remembers every setting that a peer
+makes up. Here a stream that is not right ends, and its siblings go on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event
+from h2.exceptions import StreamClosedError
+from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream, StreamClosedBy
+from hpack import Encoder
+from hyperframe.frame import DataFrame, RstStreamFrame
+
+from twistedproxy.http2.frames import ACK, END_STREAM, HEADER_SIZE, SETTINGS, Frame, frame_header
+
+LARGEST_TABLE: Final = 4096
+"""Bytes of the compression table that we fill: a peer may allow any size, with what it makes us say."""
+
+_SETTING_SIZE: Final = 6
+_KNOWN: Final = frozenset(int(code) for code in SettingCodes)
+_TABLE_SIZE: Final = int(SettingCodes.HEADER_TABLE_SIZE)
+
+
+class PlainEncoder(Encoder):
+    """Fields as they are: the library's Huffman code takes time that grows with the square of a value's length.
+
+    64 KiB are half a second, and an origin says how long its fields are. It also takes most of the time of short ones,
+    to spare a fifth of the bytes of those that are not in the table.
+    """
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        """A field block (RFC 7541 section 6)."""
+        return super().encode(headers, huffman)
+
+
+class Connection(H2Connection):
+    """What ``h2`` is for a `Session`. ``settings`` are what this side says first."""
+
+    # The library's 65536 would be some MiB for each connection.
+    MAX_CLOSED_STREAMS = 1000
+
+    def __init__(self, client: bool, settings: dict[SettingCodes, int], max_head_size: int) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=client,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.encoder = PlainEncoder()
+        self.local_settings = Settings(client=client, initial_values=settings)
+        self.max_inbound_frame_size = settings[SettingCodes.MAX_FRAME_SIZE]
+        self.decoder.max_header_list_size = max_head_size
+
+    # How many streams there are is the session's to count: the library would look at each of them every time.
+    open_inbound_streams = 0
+    open_outbound_streams = 0
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: Any) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _nothing  # type: ignore[method-assign]  # the session's to judge
+        return stream
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Any], list[Event]]:
+        # RFC 9113 section 5.1: what was on its way when we reset the stream is dropped in silence. It is counted for
+        # the connection all the same.
+        number = frame.stream_id
+        late = not exc._events and self._stream_closed_by(number) is StreamClosedBy.SEND_RST_STREAM
+        size = frame.flow_controlled_length
+        received = DataReceived(stream_id=number, data=b"", flow_controlled_length=size)
+        answer = [] if late else [RstStreamFrame(number, error_code=ErrorCodes.STREAM_CLOSED)]
+        return answer, [*events, *exc._events, received]
+
+    def forget(self, number: int) -> None:
+        """The stream is over. How it ended is remembered for a while."""
+        stream = self.streams.pop(number, None)
+        if stream is not None:
+            self._closed_streams[number] = stream.closed_by
+
+    def is_idle(self, number: int) -> bool:
+        """Whether no stream of this number has been opened (RFC 9113 section 5.1)."""
+        ours = number % 2 == int(self.config.client_side)
+        return number > (self.highest_outbound_stream_id if ours else self.highest_inbound_stream_id)
+
+    def window(self, number: int) -> int:
+        """How many bytes of content the peer takes on the stream; can be negative."""
+        return min(self.outbound_flow_control_window, self.streams[number].outbound_flow_control_window)
+
+    def data_frame(self, number: int, content: bytes, end: bool) -> bytes:
+        """A frame of content, for which the `window` has room.
+
+        The library would copy the content three times.
+        """
+        stream = self.streams[number]
+        size = len(content)
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        if end:
+            stream.end_stream()
+        return frame_header(size, 0, END_STREAM if end else 0, number) + content
+
+    def settings_changed(self) -> None:
+        """The peer has sent settings: keep what is to be said of the compression table short (RFC 7541 section 4.2)."""
+        encoder = self.encoder
+        changes = encoder.table_size_changes
+        if changes:
+            # The library would forget a change that is made twice.
+            encoder.header_table.resized = True
+            if len(changes) > 2:
+                changes[:] = [min(changes), changes[-1]]
+
+
+def _nothing(headers: object) -> None:
+    """In place of what reads the Content-Length."""
+
+
+def settings_taken(frame: Frame) -> bytes:
+    """A SETTINGS frame with the settings that mean something to us.
+
+    Unknown ones are ignored (RFC 9113 section 6.5.2); the library would keep them all.
+    """
+    octets = frame.octets
+    size = len(octets) - HEADER_SIZE
+    if frame.flags & ACK or size % _SETTING_SIZE:
+        return octets
+    taken: dict[int, int] = {}
+    for start in range(HEADER_SIZE, len(octets), _SETTING_SIZE):
+        code = octets[start] << 8 | octets[start + 1]
+        if code in _KNOWN:
+            taken[code] = int.from_bytes(octets[start + 2 : start + _SETTING_SIZE], "big")
+    if _TABLE_SIZE in taken:
+        taken[_TABLE_SIZE] = min(taken[_TABLE_SIZE], LARGEST_TABLE)
+    kept = b"".join(code.to_bytes(2, "big") + value.to_bytes(4, "big") for code, value in taken.items())
+    return frame_header(len(kept), SETTINGS, 0, frame.stream) + kept
