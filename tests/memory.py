@@ -27,7 +27,7 @@ from twistedproxy.settings.load import load
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.authority import AuthorityError, make_authority, utc
 from twistedproxy.tls.leaves import Leaves
-from twistedproxy.tls.serving import serve_http1
+from twistedproxy.tls.serving import serve_http
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.pool import Pool
@@ -36,6 +36,7 @@ WALL = 1_800_000_000.0
 DATE = b"Fri, 15 Jan 2027 08:00:00 GMT"
 VIA = b"1.1 proxy.test"
 CLIENT = IPv4Address("TCP", "127.0.0.1", 40000)
+LISTENER = "tcp:8080:interface=127.0.0.1"
 
 
 class MemoryTransport(StringTransport):  # type: ignore[misc]  # Twisted's class is not typed
@@ -181,7 +182,7 @@ class MemoryIssuer:
     def made_now(self) -> Leaves:
         """The leaves, which are made when they are first asked for."""
         if self.made is None:
-            self.made = Leaves(make_authority(utc(time.time())), time.time, prepare=serve_http1)
+            self.made = Leaves(make_authority(utc(time.time())), time.time, prepare=serve_http)
         return self.made
 
 
@@ -260,7 +261,7 @@ class Wire:
 
     def client(self, address: IPv4Address = CLIENT) -> MemoryTransport:
         """A client connects."""
-        protocol = self.factory.buildProtocol(address)
+        protocol = self.factory.connection_at(LISTENER, address)
         transport = MemoryTransport(self.reactor)
         transport.protocol = protocol
         protocol.makeConnection(transport)

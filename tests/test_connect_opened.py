@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.inner import ESTABLISHED, Inner, connect_to, established, trusting
-from tests.memory import MemoryTransport, Wire
+from tests.memory import LISTENER, MemoryTransport, Wire
 from twistedproxy.errors import ConnectTimeout
 
 ALL_BUT = (("intercept.mode", "all-but"), ("intercept.ports", "all"))
@@ -121,7 +121,6 @@ def old_hello(wire: Wire) -> bytes:
     "made",
     [
         lambda wire: hello(wire, "other.test"),
-        lambda wire: hello(wire, "origin.test", "h2"),
         lambda wire: hello(wire, "origin.test", "imap"),
         old_hello,
         lambda _: b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
@@ -276,3 +275,23 @@ def test_plain_http_needs_a_method_first(wire: Wire) -> None:
     client.receive(GET[4:])
     assert wire.records.all[0].kind == "intercept"
     assert wire.origins[0].take().startswith(b"GET / HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "protocols", "opened"),
+    [
+        ((), ("h2",), True),
+        ((("http2.with_clients", "false"),), ("h2",), False),
+        ((("http2.with_clients", "false"),), ("h2", "http/1.1"), True),
+        ((("http2.except_hosts", "origin.test"),), ("h2",), False),
+        ((("http2.except_hosts", "other.test"),), ("h2",), True),
+        ((("http2.except_listeners", LISTENER),), ("h2",), False),
+        ((("http2.with_servers", "false"),), ("h2",), True),
+    ],
+)
+def test_http2_alone(settings: tuple[tuple[str, str], ...], protocols: tuple[str, ...], opened: bool) -> None:
+    """A client that wants nothing else is only opened where HTTP/2 is spoken with it."""
+    wire = Wire(("intercept.mode", "all-but"), ("downstream.listen", LISTENER), *settings)
+    client = established(wire)
+    client.receive(hello(wire, "origin.test", *protocols))
+    assert (wire.dialer.dials == []) == opened

@@ -19,7 +19,10 @@ from twistedproxy.listeners import BACKLOG, CannotListen, Listeners, address_tex
 from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
-FACTORY = Factory.forProtocol(Protocol)
+
+
+def factory_at(_: str) -> Factory:
+    return Factory.forProtocol(Protocol)
 
 
 def ports(listeners: Listeners) -> list[int]:
@@ -46,7 +49,7 @@ def listeners(running_reactor: Any) -> Iterator[Listeners]:
 
 @pytest_twisted.ensureDeferred
 async def test_listens_and_closes(listeners: Listeners) -> None:
-    listeners.open([LOOPBACK, r"tcp6:0:interface=\:\:1"], FACTORY)
+    listeners.open([LOOPBACK, r"tcp6:0:interface=\:\:1"], factory_at)
     first, second = ports(listeners)
     assert repr(listeners) == f"<Listeners 127.0.0.1:{first}, [::1]:{second}>"
     assert accepts(first)
@@ -57,9 +60,9 @@ async def test_listens_and_closes(listeners: Listeners) -> None:
 
 def test_what_stays_is_not_touched(listeners: Listeners) -> None:
     other = "tcp:0:interface=127.0.0.2"
-    listeners.open([LOOPBACK, other], FACTORY)
+    listeners.open([LOOPBACK, other], factory_at)
     first, second = listeners.ports
-    listeners.open([other, LOOPBACK], FACTORY)
+    listeners.open([other, LOOPBACK], factory_at)
     assert listeners.ports == [second, first]
     listeners.close_gone()
     assert first.connected
@@ -68,9 +71,9 @@ def test_what_stays_is_not_touched(listeners: Listeners) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_what_goes_listens_until_it_is_closed(listeners: Listeners, running_reactor: Any) -> None:
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     old = ports(listeners)[0]
-    listeners.open(["tcp:0:interface=127.0.0.2"], FACTORY)
+    listeners.open(["tcp:0:interface=127.0.0.2"], factory_at)
     assert accepts(old)
     gone: Any = listeners._gone[LOOPBACK]
     listeners.close_gone()
@@ -82,12 +85,12 @@ async def test_what_goes_listens_until_it_is_closed(listeners: Listeners, runnin
 @pytest.mark.parametrize("order", [1, -1])
 def test_all_or_none(listeners: Listeners, order: int) -> None:
     comes = f"tcp:{free_port()}:interface=127.0.0.1"
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     before = listeners.ports
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
         with pytest.raises(CannotListen) as raised:
-            listeners.open([comes, taken][::order], FACTORY)
+            listeners.open([comes, taken][::order], factory_at)
     assert str(raised.value) == f"cannot listen on {taken}: Address already in use"
     assert listeners.ports == before
     assert not accepts(int(comes.split(":")[1]))
@@ -96,12 +99,12 @@ def test_all_or_none(listeners: Listeners, order: int) -> None:
 
 def test_another_listener_at_the_same_port(listeners: Listeners) -> None:
     port = free_port()
-    listeners.open([f"tcp:{port}:interface=127.0.0.1"], FACTORY)
-    listeners.open([f"tcp:{port}"], FACTORY)
+    listeners.open([f"tcp:{port}:interface=127.0.0.1"], factory_at)
+    listeners.open([f"tcp:{port}"], factory_at)
     assert repr(listeners) == f"<Listeners 0.0.0.0:{port}>"
     assert accepts(port)
     listeners.close_gone()
-    listeners.open([f"tcp:port={port}:interface=127.0.0.1:backlog=5"], FACTORY)
+    listeners.open([f"tcp:port={port}:interface=127.0.0.1:backlog=5"], factory_at)
     assert repr(listeners) == f"<Listeners 127.0.0.1:{port}>"
 
 
@@ -109,26 +112,26 @@ def test_displaced_listener_comes_back(listeners: Listeners) -> None:
     """Its place is taken over, and then another one cannot be had."""
     port = free_port()
     old = f"tcp:{port}:interface=127.0.0.1"
-    listeners.open([LOOPBACK, old], FACTORY)
+    listeners.open([LOOPBACK, old], factory_at)
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
         with pytest.raises(CannotListen):
-            listeners.open([f"tcp:{port}", taken], FACTORY)
+            listeners.open([f"tcp:{port}", taken], factory_at)
     assert port in ports(listeners)
     assert accepts(port)
-    listeners.open([LOOPBACK, old], FACTORY)
+    listeners.open([LOOPBACK, old], factory_at)
     assert ports(listeners)[1] == port
 
 
 @pytest_twisted.ensureDeferred
 async def test_unix_socket(listeners: Listeners, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    listeners.open(["unix:proxy.sock:mode=600"], FACTORY)
+    listeners.open(["unix:proxy.sock:mode=600"], factory_at)
     assert repr(listeners) == "<Listeners proxy.sock>"
     with socket.socket(socket.AF_UNIX) as client:
         client.connect("proxy.sock")
     # Another one at the same path takes its place, and an argument may be given by its name.
-    listeners.open(["unix:address=proxy.sock:mode=660"], FACTORY)
+    listeners.open(["unix:address=proxy.sock:mode=660"], factory_at)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect("proxy.sock")
     await listeners.close()
@@ -143,7 +146,7 @@ async def test_lock_of_a_unix_socket_is_the_daemons(
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as parent:
         parent.setattr(os, "getpid", lambda: 1)
-        listeners.open([LOOPBACK, "unix:proxy.sock", "unix:open.sock:lockfile=0"], FACTORY)
+        listeners.open([LOOPBACK, "unix:proxy.sock", "unix:open.sock:lockfile=0"], factory_at)
     assert os.readlink("proxy.sock.lock") == "1"
     listeners.own_locks()
     assert os.readlink("proxy.sock.lock") == str(os.getpid())
@@ -175,7 +178,7 @@ def test_inherited_sockets_that_nobody_wants(running_reactor: Any, tmp_path: Pat
 
 @pytest_twisted.ensureDeferred
 async def test_listener_that_cannot_be_closed_is_told_of(listeners: Listeners, logged_errors: Any) -> None:
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     port = listeners.ports[0]
     stop: Callable[[], Any] = port.stopListening
 
@@ -195,11 +198,11 @@ async def test_listener_that_cannot_be_closed_is_told_of(listeners: Listeners, l
 async def test_what_goes_can_be_had_back(listeners: Listeners) -> None:
     """A reload that fails for another reason goes back to where it came from."""
     old, new = f"tcp:{free_port()}:interface=127.0.0.1", LOOPBACK
-    listeners.open([old], FACTORY)
+    listeners.open([old], factory_at)
     port = listeners.ports[0]
-    listeners.open([new], FACTORY)
+    listeners.open([new], factory_at)
     unwanted: Any = listeners.ports[0]
-    listeners.open([old], FACTORY)
+    listeners.open([old], factory_at)
     assert listeners.ports == [port]
     listeners.close_gone()
     await unwanted.deferred
@@ -208,9 +211,9 @@ async def test_what_goes_can_be_had_back(listeners: Listeners) -> None:
 
 def test_what_goes_makes_room_too(listeners: Listeners) -> None:
     port = free_port()
-    listeners.open([f"tcp:{port}:interface=127.0.0.1"], FACTORY)
-    listeners.open([LOOPBACK], FACTORY)
-    listeners.open([f"tcp:{port}"], FACTORY)
+    listeners.open([f"tcp:{port}:interface=127.0.0.1"], factory_at)
+    listeners.open([LOOPBACK], factory_at)
+    listeners.open([f"tcp:{port}"], factory_at)
     assert repr(listeners) == f"<Listeners 0.0.0.0:{port}>"
     assert accepts(port)
     assert list(listeners._gone) == [LOOPBACK]
@@ -222,7 +225,7 @@ def test_displaced_listeners_come_back_one_by_one(
     """One that cannot be had again keeps no other from coming back, nor does it hide what went wrong first."""
     first, second = free_port(), free_port()
     old = [f"tcp:{first}:interface=127.0.0.1", f"tcp:{second}:interface=127.0.0.1"]
-    listeners.open(old, FACTORY)
+    listeners.open(old, factory_at)
     listen = listeners._listen_at
 
     def lose(description: str, *rest: Any) -> Any:
@@ -232,7 +235,7 @@ def test_displaced_listeners_come_back_one_by_one(
 
     monkeypatch.setattr(listeners, "_listen_at", lose)
     with pytest.raises(CannotListen, match=r"^cannot listen on nosuchkind:1"):
-        listeners.open([f"tcp:{first}", f"tcp:{second}", "nosuchkind:1"], FACTORY)
+        listeners.open([f"tcp:{first}", f"tcp:{second}", "nosuchkind:1"], factory_at)
     assert ports(listeners) == [second]
     assert accepts(second)
     assert logged_errors.flush_messages() == [
@@ -242,9 +245,9 @@ def test_displaced_listeners_come_back_one_by_one(
 
 @pytest_twisted.ensureDeferred
 async def test_close_closes_what_goes_as_well(listeners: Listeners) -> None:
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     port = ports(listeners)[0]
-    listeners.open(["tcp:0:interface=127.0.0.2"], FACTORY)
+    listeners.open(["tcp:0:interface=127.0.0.2"], factory_at)
     await listeners.close()
     assert not accepts(port)
 
@@ -326,7 +329,7 @@ async def test_socket_of_an_address_is_used(given: Give, inheriting: Make, front
     handed_in = there.inherited()
     description = f"{front}tcp:{there.port}:interface=127.0.0.1"
     listeners = inheriting(handed_in)
-    listeners.open([description], FACTORY)
+    listeners.open([description], factory_at)
     assert (ports(listeners), inodes(listeners)) == ([there.port], [there.inode])
     # The port has a duplicate, and what was handed in is closed.
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -339,7 +342,7 @@ async def test_socket_of_an_address_is_used(given: Give, inheriting: Make, front
 def test_socket_of_systemd(given: Give, inheriting: Make, front: str) -> None:
     there = given()
     listeners = inheriting(there.inherited(name="proxy", index=0))
-    listeners.open([f"{front}systemd:domain=INET:name=proxy"], FACTORY)
+    listeners.open([f"{front}systemd:domain=INET:name=proxy"], factory_at)
     assert (ports(listeners), inodes(listeners)) == ([there.port], [there.inode])
     assert listeners.inherited.unused() == []
 
@@ -355,7 +358,7 @@ def test_socket_that_systemd_has_not(given: Give, inheriting: Make, description:
     there = given()
     listeners = inheriting(there.inherited(name="proxy", index=0))
     with pytest.raises(CannotListen) as raised:
-        listeners.open([LOOPBACK, description], FACTORY)
+        listeners.open([LOOPBACK, description], factory_at)
     assert str(raised.value) == f"cannot listen on {description}: {why.format(port=there.port)}"
     assert listeners.addresses() == []
 
@@ -365,8 +368,8 @@ def test_socket_is_not_lost_with_an_endpoint_that_cannot_be_made(given: Give, in
     there = given()
     listeners = inheriting(there.inherited())
     with pytest.raises(CannotListen, match="No such file"):
-        listeners.open([f"ssl:{there.port}:interface=127.0.0.1:privateKey=none.pem:certKey=none.pem"], FACTORY)
-    listeners.open([f"tcp:{there.port}:interface=127.0.0.1"], FACTORY)
+        listeners.open([f"ssl:{there.port}:interface=127.0.0.1:privateKey=none.pem:certKey=none.pem"], factory_at)
+    listeners.open([f"tcp:{there.port}:interface=127.0.0.1"], factory_at)
     assert inodes(listeners) == [there.inode]
 
 
@@ -375,8 +378,8 @@ def test_socket_of_systemd_comes_back_after_an_attempt(given: Give, inheriting: 
     listeners = inheriting(there.inherited(name="proxy", index=0))
     wanted = "systemd:domain=INET:name=proxy"
     with pytest.raises(CannotListen):
-        listeners.open([wanted, "nosuchkind:1"], FACTORY)
-    listeners.open([wanted], FACTORY)
+        listeners.open([wanted, "nosuchkind:1"], factory_at)
+    listeners.open([wanted], factory_at)
     assert inodes(listeners) == [there.inode]
 
 
@@ -385,12 +388,12 @@ async def test_socket_of_systemd_can_be_left_out_for_a_time(given: Give, inherit
     there = given()
     listeners = inheriting(there.inherited(name="proxy", index=0))
     wanted = "systemd:domain=INET:name=proxy"
-    listeners.open([wanted], FACTORY)
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([wanted], factory_at)
+    listeners.open([LOOPBACK], factory_at)
     gone: Any = listeners._gone[wanted]
     listeners.close_gone()
     await gone.deferred
-    listeners.open([wanted], FACTORY)
+    listeners.open([wanted], factory_at)
     assert inodes(listeners) == [there.inode]
 
 
@@ -398,10 +401,10 @@ def test_another_socket_for_the_same_description(given: Give, inheriting: Make) 
     """A parent whose listener had to make room for a moment has another socket; its workers go on with that."""
     first, second = given(), given()
     listeners = inheriting(first.inherited(description=LOOPBACK))
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     assert inodes(listeners) == [first.inode]
     listeners.inherited.add(second.inherited(description=LOOPBACK))
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     assert inodes(listeners) == [second.inode]
     assert first.still_listens()
 
@@ -410,7 +413,7 @@ def test_queue_of_a_socket_is_not_made_shorter(given: Give, inheriting: Make) ->
     """A second listen(2) would set it; so many as found room before still do."""
     there = given(backlog=40)
     listeners = inheriting(there.inherited())
-    listeners.open([f"tcp:{there.port}:interface=127.0.0.1:backlog=1"], FACTORY)
+    listeners.open([f"tcp:{there.port}:interface=127.0.0.1:backlog=1"], factory_at)
     listeners.rest()
     clients = [socket.socket() for _ in range(40)]
     for client in clients:
@@ -432,7 +435,7 @@ async def test_file_of_a_unix_socket_goes_with_its_owner(
     path.chmod(0o640)
     description = f"unix:{path}:mode=666"
     listeners = inheriting(there.inherited(description=description, owned=owned))
-    listeners.open([description], FACTORY)
+    listeners.open([description], factory_at)
     assert path.stat().st_mode & 0o777 == 0o640
     assert listeners.handed_on() == {description: (listeners.ports[0].fileno(), owned)}
     listeners.own_locks()
@@ -444,14 +447,14 @@ async def test_file_of_a_unix_socket_goes_with_its_owner(
 def test_no_lock_where_none_is_wanted(given: Give, inheriting: Make, tmp_path: Path) -> None:
     description = f"unix:{tmp_path / 'proxy.sock'}:lockfile=0"
     listeners = inheriting(given(str(tmp_path / "proxy.sock")).inherited(description=description, owned=True))
-    listeners.open([description], FACTORY)
+    listeners.open([description], factory_at)
     listeners.own_locks()
     assert os.listdir(tmp_path) == ["proxy.sock"]
 
 
 def test_lock_that_cannot_be_made(listeners: Listeners, tmp_path: Path) -> None:
     description = f"unix:{tmp_path / 'proxy.sock'}"
-    listeners.open([description], FACTORY)
+    listeners.open([description], factory_at)
     port = listeners.ports[0]
     lock, port.lockFile.name = port.lockFile.name, str(tmp_path / "none" / "proxy.sock.lock")
     listeners.own_locks()
@@ -463,7 +466,7 @@ def test_abstract_unix_socket(given: Give, inheriting: Make) -> None:
     there = given(f"\0twistedproxy-test-{os.getpid()}")
     description = "unix:abstract"
     listeners = inheriting(there.inherited(description=description, owned=True))
-    listeners.open([description], FACTORY)
+    listeners.open([description], factory_at)
     assert inodes(listeners) == [there.inode]
 
 
@@ -472,14 +475,14 @@ def test_abstract_unix_socket(given: Give, inheriting: Make) -> None:
 
 def test_what_it_hands_on(listeners: Listeners, tmp_path: Path) -> None:
     path = f"unix:{tmp_path / 'proxy.sock'}"
-    listeners.open([LOOPBACK, path], FACTORY)
+    listeners.open([LOOPBACK, path], factory_at)
     tcp, unix = listeners.ports
     assert listeners.sockets() == {LOOPBACK: tcp.fileno(), path: unix.fileno()}
     assert listeners.handed_on() == {LOOPBACK: (tcp.fileno(), False), path: (unix.fileno(), True)}
 
 
 def test_rests(listeners: Listeners, running_reactor: Any) -> None:
-    listeners.open([LOOPBACK, "tcp:0:interface=127.0.0.2"], FACTORY)
+    listeners.open([LOOPBACK, "tcp:0:interface=127.0.0.2"], factory_at)
     assert set(listeners.ports) <= set(running_reactor.getReaders())
     listeners.rest()
     assert not set(listeners.ports) & set(running_reactor.getReaders())
@@ -490,9 +493,9 @@ def test_leaving_disturbs_nobody(listeners: Listeners, tmp_path: Path) -> None:
     """Twisted would shut the sockets down, and remove the file of a Unix socket."""
     path = f"unix:{tmp_path / 'proxy.sock'}"
     goes = "tcp:0:interface=127.0.0.2"
-    listeners.open([goes], FACTORY)
+    listeners.open([goes], factory_at)
     gone = listeners.ports[0]
-    listeners.open([LOOPBACK, path], FACTORY)
+    listeners.open([LOOPBACK, path], factory_at)
     ports_left = [*listeners.ports, gone]
     others = [socket.socket(fileno=os.dup(port.fileno())) for port in ports_left]
     listeners.leave()
@@ -510,7 +513,7 @@ async def test_socket_that_is_shut_down_by_another(given: Give, inheriting: Make
     """The reactor closes the port then, and there is nothing left to leave, or to close."""
     there = given()
     listeners = inheriting(there.inherited(description=LOOPBACK))
-    listeners.open([LOOPBACK], FACTORY)
+    listeners.open([LOOPBACK], factory_at)
     (port,) = listeners.ports
     there.socket.shutdown(socket.SHUT_RDWR)
     while port.connected:
@@ -535,7 +538,7 @@ async def test_socket_that_is_shut_down_by_another(given: Give, inheriting: Make
 )
 def test_backlog(description: str, backlog: int) -> None:
     reactor = MemoryReactorClock()
-    Listeners(reactor).open([description], FACTORY)
+    Listeners(reactor).open([description], factory_at)
     port, _, asked, _ = reactor.tcpServers[0]
     assert (port, asked) == (8080, backlog)
 
@@ -550,7 +553,7 @@ def test_backlog(description: str, backlog: int) -> None:
 )
 def test_endpoint_that_cannot_be_made(listeners: Listeners, description: str, why: str) -> None:
     with pytest.raises(CannotListen, match=why) as raised:
-        listeners.open([description], FACTORY)
+        listeners.open([description], factory_at)
     assert str(raised.value).startswith(f"cannot listen on {description}: ")
     assert listeners.addresses() == []
 

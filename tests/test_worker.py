@@ -47,7 +47,7 @@ class Alone:
             state_directory=directory,
         )
         self.listeners = Listeners(reactor)
-        self.listeners.open([LOOPBACK], self.worker.factory)
+        self.listeners.open([LOOPBACK], self.worker.factory.at)
         self.worker.start()
 
     def settings(self, **wanted: str) -> Settings:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import AuthorityUnusable, FramingError, NotOpened, OwnName, ProxyError
-from twistedproxy.exchange import Downstream
+from twistedproxy.exchange import Downstream, Protocols
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import Target, parse_target
@@ -23,9 +23,8 @@ from twistedproxy.tls.authority import AuthorityError
 from twistedproxy.tls.client_hello import TLS12, ClientHello
 from twistedproxy.tls.leaves import Leaves
 from twistedproxy.tls.names import InvalidName, LeafNames, asked_for
+from twistedproxy.tls.serving import HTTP1, HTTP2
 from twistedproxy.upstream.connector import Connected
-
-_HTTP1 = b"http/1.1"
 
 
 class Connect(OpaqueExchange):
@@ -191,15 +190,20 @@ class Connect(OpaqueExchange):
             self._leave_alone()
 
     def _is_for_us(self, hello: ClientHello) -> bool:
-        """Whether it names who was asked for, and HTTP/1.1 over a version of TLS that we speak can come of it.
+        """Whether it names who was asked for, and HTTP over a version of TLS that we speak can come of it.
 
         Encrypted Client Hello does not matter: where it is meant, the name outside is not that of who was asked for.
         """
         return (
             canonical_host(hello.server_name) in ("", canonical_host(self._target.host))
-            and (not hello.protocols or _HTTP1 in hello.protocols)
+            and (not hello.protocols or not set(self._protocols()).isdisjoint(hello.protocols))
             and max(hello.versions, default=0) >= TLS12
         )
+
+    def _protocols(self) -> Protocols:
+        """What may be spoken inside, the best first."""
+        use = self.snapshot.http2
+        return (HTTP2, HTTP1) if use.with_client(self.downstream.listener, self._target.host) else (HTTP1,)
 
     def _leave_alone(self) -> None:
         """It becomes a tunnel after all."""
@@ -215,9 +219,9 @@ class Connect(OpaqueExchange):
             # It ended in this moment; the next tunnel is told in time.
             self.fail(AuthorityUnusable())
         else:
-            self._open(b"https", context)
+            self._open(b"https", context, self._protocols())
 
-    def _open(self, scheme: bytes, context: Any) -> None:
+    def _open(self, scheme: bytes, context: Any, protocols: Protocols = ()) -> None:
         """What comes now are requests for the origin, each an exchange of its own."""
         peek, self._peek = self._peek, None
         assert peek is not None
@@ -225,7 +229,7 @@ class Connect(OpaqueExchange):
         transport, self._transport = self._transport, None
         self.kind = "intercept"
         inside = Inside.of(scheme, self._target.host, self._target.port)
-        receive = self.downstream.open_up(transport, inside, context)
+        receive = self.downstream.open_up(transport, inside, context, protocols)
         self.finish()
         receive(bytes(peek.received))
 

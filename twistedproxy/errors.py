@@ -132,6 +132,12 @@ class RequestCut(RequestError):
     reason = "request_cut"
 
 
+class ConnectionMalformed(RequestError):
+    """The client's connection does not follow the rules of HTTP/2."""
+
+    reason = "http2_error"
+
+
 # ---------------------------------------------------------------- policy says no
 
 

@@ -20,6 +20,9 @@ from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHe
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
+Protocols = tuple[bytes, ...]
+"""What may be spoken inside TLS, as ALPN calls it (RFC 7301)."""
+
 
 class Reached(NamedTuple):
     """Where a client has found us: the address and port that its connection leads to, and whether it is TLS.
@@ -37,6 +40,8 @@ class Downstream(Protocol):
 
     client_address: str
     client_port: int
+    listener: str
+    """The description of the listener that the client came in at."""
     broken: bool
     """Whether the client takes no more bytes; it will be said to have left."""
 
@@ -95,10 +100,11 @@ class Downstream(Protocol):
     def detach(self) -> tuple[Any, bytes]:
         """Give away the transport, and the bytes that follow the request: it is an opaque relay's now."""
 
-    def open_up(self, transport: Any, inside: Inside, context: Any) -> Callable[[bytes], object]:
+    def open_up(self, transport: Any, inside: Inside, context: Any, protocols: Protocols) -> Callable[[bytes], object]:
         """After `detach`: go on with ``transport`` as a connection to the origin ``inside``.
 
-        With an OpenSSL ``context`` the client speaks TLS there. What comes back takes the bytes that came since.
+        With an OpenSSL ``context`` the client speaks TLS there, and in it one of ``protocols``, the best first. What
+        comes back takes the bytes that came since.
         """
 
     def exchange_over(self, exchange: Exchange) -> None:

@@ -36,6 +36,9 @@ Twisted's 50 are fewer than one browser's burst and a few more clients, and whoe
 again in a second. The system may set a lower limit.
 """
 
+FactoryAt = Callable[[str], IProtocolFactory]
+"""Has the factory for the listener of a description."""
+
 
 class CannotListen(Exception):
     """An address to listen on cannot be had. The text says which, and why."""
@@ -74,8 +77,8 @@ class Listeners:
         """The descriptor of each one's socket, by its description, for others to inherit."""
         return {description: port.fileno() for description, port in self._ports.items()}
 
-    def open(self, descriptions: Sequence[str], factory: IProtocolFactory) -> None:
-        """Listen on ``descriptions``, anew or where it does already, for the connections of ``factory``.
+    def open(self, descriptions: Sequence[str], factory_at: FactoryAt) -> None:
+        """Listen on ``descriptions``, anew or where it does already, each for the factory that there is at it.
 
         Those that are not among them any more go on until `close_gone`, and can be had back before by asking for them.
         Raises `CannotListen` when one cannot be had; it then listens where it did before, though a listener that had
@@ -95,14 +98,14 @@ class Listeners:
                         # The two cannot be open at the same time.
                         displaced.append(old)
                         _close_at_once(available.pop(old))
-                opened[description] = self._listen(description, factory)
+                opened[description] = self._listen(description, factory_at)
         except CannotListen:
             for port in opened.values():
                 self._keep_for_later(port)
                 _close_at_once(port)
             for description in displaced:
                 if description in self._ports:
-                    self._have_back(description, available, factory)
+                    self._have_back(description, available, factory_at)
             self._ports = {
                 description: available[description] for description in self._ports if description in available
             }
@@ -111,9 +114,9 @@ class Listeners:
         self._ports = {description: opened.get(description) or available[description] for description in descriptions}
         self._gone = {description: port for description, port in available.items() if description not in self._ports}
 
-    def _have_back(self, description: str, available: dict[str, Any], factory: IProtocolFactory) -> None:
+    def _have_back(self, description: str, available: dict[str, Any], factory_at: FactoryAt) -> None:
         try:
-            available[description] = self._listen(description, factory)
+            available[description] = self._listen(description, factory_at)
         except CannotListen as error:
             self._log.error("a listener that had made room is lost: {error}", error=error)
 
@@ -123,13 +126,13 @@ class Listeners:
         if inherited is not None and inherited.index is not None:
             self.inherited.add(replace(inherited, descriptor=os.dup(port.fileno())))
 
-    def _listen(self, description: str, factory: IProtocolFactory) -> Any:
+    def _listen(self, description: str, factory_at: FactoryAt) -> Any:
         try:
             inherited = self.inherited.take(description)
         except (ActivationError, Unfit) as error:
             raise CannotListen(f"cannot listen on {description}: {error}") from error
         try:
-            return self._listen_at(description, inherited, factory)
+            return self._listen_at(description, inherited, factory_at(description))
         except CannotListen:
             if inherited is not None:
                 self.inherited.add(inherited)

@@ -117,7 +117,7 @@ class ProxyService(Service):
         Called before a daemon forks, so that the one who started it sees what is wrong.
         """
         settings = self.loaded.settings
-        self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+        self._listeners.open(settings.downstream.listen, self.workforce.entrance.at)
         self.workforce.prepare(self._orders(settings, self.generation, self.level), self._listeners)
 
     def addresses(self) -> list[Any]:
@@ -160,7 +160,7 @@ class ProxyService(Service):
         settings = loaded.settings
         before = self._listeners.ports
         try:
-            self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+            self._listeners.open(settings.downstream.listen, self.workforce.entrance.at)
         except CannotListen:
             if self._listeners.ports == before:
                 raise
@@ -176,7 +176,7 @@ class ProxyService(Service):
             return fail(failure)
         settings = self.loaded.settings
         try:
-            self._listeners.open(settings.downstream.listen, self.workforce.entrance)
+            self._listeners.open(settings.downstream.listen, self.workforce.entrance.at)
         except CannotListen as error:
             self._log.error("not all listeners are as they were: {error}", error=error)
         self._listeners.close_gone()

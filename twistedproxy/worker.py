@@ -204,8 +204,7 @@ class Worker:
         read_process_into(statistics, count_descriptors=complete)
         if complete:
             for connection in factory:
-                exchange = connection.exchange
-                if exchange is not None:
+                for exchange in connection.exchanges:
                     statistics.tunnels += is_tunnel(exchange)
                     for direction, moved in zip(DIRECTIONS, exchange.moved_so_far(), strict=True):
                         statistics.bytes[direction] += moved

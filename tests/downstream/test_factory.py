@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IProtocolNegotiationFactory
-from zope.interface.verify import verifyObject
 
 from tests.memory import MemoryTransport, Wire
 from twistedproxy.downstream.factory import QUIET
@@ -81,15 +79,8 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> Callable[[Wire], list[str]]:
     ids=["IPv4", "IPv6 with a zone", "Unix", "unknown"],
 )
 def test_address_of_a_client(address: Any, client: str, port: int) -> None:
-    connection = Wire().factory.buildProtocol(address)
+    connection = Wire().factory.connection_at("tcp:1", address)
     assert (connection.client_address, connection.client_port) == (client, port)
-
-
-def test_speaks_http_behind_tls() -> None:
-    """RFC 7301: a client that offers protocols gets one of them."""
-    factory = Wire().factory
-    assert verifyObject(IProtocolNegotiationFactory, factory)
-    assert factory.acceptableProtocols() == [b"http/1.1", b"http/1.0"]
 
 
 # ---------------------------------------------------------------- how many

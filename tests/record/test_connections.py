@@ -25,6 +25,7 @@ def test_crosses_processes_and_the_api() -> None:
         "upstream": "192.0.2.9:443",
         "bytes_from_client": 100,
         "bytes_to_client": 200,
+        "exchanges": 0,
     }
 
 

@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from twistedproxy.tls.authority import Authority
 from twistedproxy.tls.leaves import Leaves
 from twistedproxy.tls.names import asked_for
-from twistedproxy.tls.serving import REFUSING_ALERTS, serve_http1
+from twistedproxy.tls.serving import HTTP1, HTTP2, REFUSING_ALERTS, serve_http
 
 Shake = Callable[..., tuple[SSL.Connection, SimpleNamespace]]
 
@@ -20,10 +20,13 @@ Shake = Callable[..., tuple[SSL.Connection, SimpleNamespace]]
 @pytest.fixture
 def shake(authority: Authority, now: datetime) -> Shake:
     """A handshake in memory; the client's side, and what the server's heard."""
-    served = Leaves(authority, now.timestamp, prepare=serve_http1).context(asked_for("a.test"))
+    served = Leaves(authority, now.timestamp, prepare=serve_http).context(asked_for("a.test"))
 
     def make(
-        *protocols: bytes, trusts: bool = True, version: int = SSL.TLS1_3_VERSION
+        *protocols: bytes,
+        trusts: bool = True,
+        version: int = SSL.TLS1_3_VERSION,
+        served_protocols: tuple[bytes, ...] = (HTTP2, HTTP1),
     ) -> tuple[SSL.Connection, SimpleNamespace]:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(version)
@@ -32,7 +35,8 @@ def shake(authority: Authority, now: datetime) -> Shake:
         if protocols:
             context.set_alpn_protos(list(protocols))
         client, server = SSL.Connection(context), SSL.Connection(served)
-        heard = SimpleNamespace(alert=0)
+        heard = SimpleNamespace(alert=0, protocols=served_protocols)
+        heard.alert_received = lambda alert: setattr(heard, "alert", alert)
         server.set_app_data(SimpleNamespace(wrappedProtocol=heard))
         client.set_connect_state()
         server.set_accept_state()
@@ -52,11 +56,22 @@ def shake(authority: Authority, now: datetime) -> Shake:
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"),
-    [((b"h2", b"http/1.1"), b"http/1.1"), ((b"http/1.1",), b"http/1.1"), ((), b""), ((b"h2",), b"")],
+    ("served", "offered", "chosen"),
+    [
+        ((HTTP1,), (b"h2", b"http/1.1"), b"http/1.1"),
+        ((HTTP1,), (b"http/1.1",), b"http/1.1"),
+        ((HTTP1,), (), b""),
+        ((HTTP1,), (b"h2",), b""),
+        ((HTTP2, HTTP1), (b"http/1.1", b"h2"), b"h2"),
+        ((HTTP2, HTTP1), (b"http/1.1",), b"http/1.1"),
+        ((HTTP2, HTTP1), (b"h2",), b"h2"),
+        ((HTTP2, HTTP1), (b"http/1.0",), b""),
+        ((HTTP2, HTTP1), (), b""),
+    ],
 )
-def test_protocol(shake: Shake, offered: tuple[bytes, ...], chosen: bytes) -> None:
-    client, heard = shake(*offered)
+def test_protocol(shake: Shake, served: tuple[bytes, ...], offered: tuple[bytes, ...], chosen: bytes) -> None:
+    """One context serves connections that may speak different ones; ours is the choice."""
+    client, heard = shake(*offered, served_protocols=served)
     assert client.get_alpn_proto_negotiated() == chosen
     assert client.get_peer_certificate() is not None
     assert heard.alert == 0

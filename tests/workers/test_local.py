@@ -34,7 +34,7 @@ class Alone:
         )
         self.fleet = LocalWorker(worker)
         self.listeners = Listeners(processes.real)
-        self.listeners.open([LOOPBACK], worker.factory)
+        self.listeners.open([LOOPBACK], worker.factory.at)
 
     async def end(self) -> None:
         drained = self.fleet.drain(0)

@@ -176,7 +176,7 @@ async def test_listeners_are_the_workers(fleet: Fleet, running_reactor: Any) -> 
     """The parent opens what is new, and accepts nothing there."""
     await fleet.serve()
     listeners = Listeners(running_reactor)
-    listeners.open(["tcp:0:interface=127.0.0.1"], Entrance())
+    listeners.open(["tcp:0:interface=127.0.0.1"], Entrance().at)
     orders = fleet.make_orders(generation=2)
     assert await fleet.supervisor.use(orders, listeners) == []
     assert not set(listeners.ports) & set(running_reactor.getReaders())

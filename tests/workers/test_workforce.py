@@ -30,7 +30,7 @@ class Daemon:
         self.make_orders = make_orders
         self.workforce = Workforce(processes, startup, {}, descriptors=1000, standard_output=None)
         self.listeners = Listeners(processes.real)
-        self.listeners.open([LOOPBACK], self.workforce.entrance)
+        self.listeners.open([LOOPBACK], self.workforce.entrance.at)
 
     def prepare(self, **orders: Any) -> None:
         self.workforce.prepare(self.make_orders(**orders), self.listeners)

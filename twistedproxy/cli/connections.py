@@ -64,6 +64,11 @@ def connections_parts(answer: Connections) -> list[Part]:
     return parts
 
 
+def _target(one: Connection) -> str:
+    others = f" and {one.exchanges - 1} more" if one.exchanges > 1 else ""
+    return f"{one.target}{others}" if one.target else NOTHING
+
+
 def _row(one: Connection) -> tuple[str, ...]:
     return (
         one.id,
@@ -72,7 +77,7 @@ def _row(one: Connection) -> tuple[str, ...]:
         age_text(one.age),
         str(one.requests),
         one.method or NOTHING,
-        one.target or NOTHING,
+        _target(one),
         one.upstream or NOTHING,
         size_text(one.bytes_from_client),
         size_text(one.bytes_to_client),

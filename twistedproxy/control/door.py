@@ -82,7 +82,7 @@ class ControlDoor:
     def open_metrics(self, descriptions: Sequence[str]) -> None:
         """Open the endpoints ``descriptions`` for scrapers and probes, all or none. Raises `CannotOpen`."""
         try:
-            self._metrics.open(descriptions, self._metrics_factory)
+            self._metrics.open(descriptions, lambda _: self._metrics_factory)
         except CannotListen as error:
             raise CannotOpen(str(error)) from error
 

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream.connection import ClientConnection
 from twistedproxy.downstream.fair_share import FairShare
 from twistedproxy.downstream.http1 import DownstreamConnection
-from twistedproxy.downstream.opening import InnerConnection, begin
+from twistedproxy.downstream.listener import ListenerFactory
+from twistedproxy.downstream.opening import begin
+from twistedproxy.exchange import Protocols
 from twistedproxy.headcount import ABSENT, Headcount
 from twistedproxy.http.inner import Inside
 
@@ -31,14 +32,12 @@ QUIET = 10.0
 the time."""
 
 
-@implementer(IProtocolNegotiationFactory)
-class DownstreamFactory(ServerFactory):
+class DownstreamFactory:
     """Makes and counts the client connections of all listeners.
 
     ``max_connections`` is what the descriptors allow; the setting of that name, when it is lower, goes first.
     """
 
-    noisy = False
     _log = Logger()
 
     def __init__(self, plane: DataPlane, max_connections: int) -> None:
@@ -50,7 +49,7 @@ class DownstreamFactory(ServerFactory):
         """How many connections each client has in other workers, a moment ago; those with few are left out."""
         self.fair_share: FairShare | None = None
         """What leaves connections to other workers; None when there are none."""
-        self._connections: set[DownstreamConnection] = set()
+        self._connections: set[ClientConnection] = set()
         self._by_client: dict[str, int] = {}
         self._ports: list[Any] = []
         self._accepting = True
@@ -61,12 +60,17 @@ class DownstreamFactory(ServerFactory):
         state = "draining" if self.draining else "accepting" if self._accepting else "full"
         return f"<DownstreamFactory connections={len(self._connections)} {state}>"
 
-    def buildProtocol(self, addr: IAddress | None) -> DownstreamConnection:
-        host = getattr(addr, "host", LOCAL_CLIENT)
-        return DownstreamConnection(self, self._plane, host.partition("%")[0], getattr(addr, "port", 0))
+    def at(self, listener: str) -> ListenerFactory:
+        """The factory for the listener of that description."""
+        return ListenerFactory(self, listener)
+
+    def connection_at(self, listener: str, address: IAddress | None) -> DownstreamConnection:
+        """The protocol for a client that has come in at ``listener``."""
+        host = getattr(address, "host", LOCAL_CLIENT)
+        return DownstreamConnection(self, self._plane, host.partition("%")[0], getattr(address, "port", 0), listener)
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is spoken behind a TLS listener (RFC 7301); without this Twisted breaks off when a client asks."""
+        """What is spoken behind a TLS listener (RFC 7301)."""
         return [b"http/1.1", b"http/1.0"]
 
     @property
@@ -79,7 +83,7 @@ class DownstreamFactory(ServerFactory):
         """How many connections each client has open."""
         return self._by_client
 
-    def __iter__(self) -> Iterator[DownstreamConnection]:
+    def __iter__(self) -> Iterator[ClientConnection]:
         """The client connections that are open."""
         return iter(list(self._connections))
 
@@ -139,7 +143,7 @@ class DownstreamFactory(ServerFactory):
         """Leave connections to other workers: this is ``number`` of ``workers`` that ``headcount`` tells of."""
         self.fair_share = FairShare(self._plane.reactor, headcount, number, workers, self._open_ports)
 
-    def connection_made(self, connection: DownstreamConnection) -> bool:
+    def connection_made(self, connection: ClientConnection) -> bool:
         """Count a connection. False when its client has too many."""
         if connection in self._connections:
             # It goes on with one that was counted.
@@ -162,20 +166,23 @@ class DownstreamFactory(ServerFactory):
         return False
 
     def open_up(
-        self, outer: DownstreamConnection, transport: Any, inside: Inside, context: Any
+        self, outer: ClientConnection, transport: Any, inside: Inside, context: Any, protocols: Protocols
     ) -> Callable[[bytes], object]:
         """Go on with ``outer``'s ``transport`` as a connection to the origin ``inside``, in its place; see
         `twistedproxy.downstream.opening`."""
-        inner = InnerConnection(self, self._plane, outer, inside, context is not None)
-        outer.gone = True
-        self._connections.discard(outer)
-        self._connections.add(inner)
-        receive = begin(inner, transport, context, self._plane.reactor)
-        if self.draining:
-            inner.drain()
-        return receive
+        return begin(self, self._plane, outer, transport, inside, context, protocols)
 
-    def connection_lost(self, connection: DownstreamConnection) -> None:
+    def replace(self, before: ClientConnection, after: ClientConnection, connect: Callable[[], object]) -> None:
+        """Count ``after`` in the place of ``before``; ``connect`` gives it the transport."""
+        after.begin_as(before)
+        before.gone = True
+        self._connections.discard(before)
+        self._connections.add(after)
+        connect()
+        if self.draining:
+            after.drain()
+
+    def connection_lost(self, connection: ClientConnection) -> None:
         """A connection, or the tunnel that it became, has ended."""
         client = connection.client_address
         self._connections.discard(connection)

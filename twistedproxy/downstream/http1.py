@@ -18,7 +18,7 @@ Only one deadline runs at a time, and which one follows from what is going on:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,10 @@ from zope.interface import implementer
 
 from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.downstream.client import ClientConnection
+from twistedproxy.downstream.connection import LAST_REQUEST, LINGER, ClientConnection
 from twistedproxy.downstream.pages import answer_bytes, error_page
 from twistedproxy.errors import ProxyError, RequestCut, RequestError, RequestTimeout, TooManyConnections
-from twistedproxy.exchange import Exchange
+from twistedproxy.exchange import Exchange, Protocols
 from twistedproxy.forward import Forward
 from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.forwarding import forwarded_response_lines
@@ -48,16 +48,6 @@ if TYPE_CHECKING:
 MAX_WAITING = 64 * 1024
 """Bytes of later requests that may wait for the one under way."""
 
-LINGER = 2.0
-"""Seconds that a client gets to read the last answer and close, while what it still sends is thrown away.
-
-Closing at once would reset the connection, and the answer with it (RFC 9112 section 9.6).
-"""
-
-LAST_REQUEST = 0.25
-"""Seconds in which an idle connection in a drain may still bring a request: it may be on its way, or not read yet. One
-that has brought none yet has as long as `LINGER`: its client does not expect to have to ask again (RFC 9112, 9.5)."""
-
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -65,14 +55,8 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class DownstreamConnection(ClientConnection):
     """One client's HTTP/1.1 connection."""
 
-    def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int) -> None:
-        super().__init__(address, port, plane.deadlines.seconds())
-        self.deadline = 0.0
-        self.deadline_bucket = 0
-        self._factory = factory
-        self._plane = plane
-        self._deadlines = plane.deadlines
-        self._settings = plane.snapshot.settings.downstream
+    def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int, listener: str) -> None:
+        super().__init__(factory, plane, address, port, listener)
         self._reader = RequestReader(plane.snapshot.head_limits)
         self._sender: Sender
         self.exchange: Exchange | None = None
@@ -88,11 +72,11 @@ class DownstreamConnection(ClientConnection):
         self._last = False
         self._half_closed = self._head_began = False
         self._sent_at_check = self._taken = 0
-        self.broken = self.lingering = self._detached = self.gone = False
+        self.broken = self._detached = False
 
-    def __repr__(self) -> str:
-        state = "gone" if self.gone else "lingering" if self.lingering else repr(self.exchange or "idle")
-        return f"<DownstreamConnection {self.client_address}:{self.client_port} {state}>"
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        return () if self.exchange is None else (self.exchange,)
 
     def connectionMade(self) -> None:
         self.send_at_once()
@@ -328,8 +312,8 @@ class DownstreamConnection(ClientConnection):
         self._resume()
         return transport, self._reader.take_rest()
 
-    def open_up(self, transport: Any, inside: Inside, context: Any) -> Callable[[bytes], object]:
-        return self._factory.open_up(self, transport, inside, context)
+    def open_up(self, transport: Any, inside: Inside, context: Any, protocols: Protocols) -> Callable[[bytes], object]:
+        return self._factory.open_up(self, transport, inside, context, protocols)
 
     def exchange_over(self, exchange: Exchange) -> None:
         self.exchange = None
@@ -460,7 +444,6 @@ class DownstreamConnection(ClientConnection):
         transport.abortConnection()
 
     def drain(self) -> None:
-        """Close as soon as nothing is under way."""
         if self.exchange is not None:
             self._last = True
         elif self._reader.between_messages and not self.lingering:
@@ -470,7 +453,6 @@ class DownstreamConnection(ClientConnection):
                 self._deadlines.expire_in(self, LAST_REQUEST if self.requests else LINGER)
 
     def stop(self, reason: str) -> None:
-        """Close now, whatever is under way."""
         if self.exchange is not None:
             self.exchange.stop(reason)
         elif not self.gone:
@@ -482,10 +464,3 @@ class DownstreamConnection(ClientConnection):
         self._leave()
         if exchange is not None:
             exchange.client_left(CLIENT_LEFT)
-
-    def _leave(self) -> None:
-        """This connection is gone, or somebody else's."""
-        if not self.gone:
-            self.gone = True
-            self._deadlines.forget(self)
-            self._factory.connection_lost(self)

@@ -1,102 +1,155 @@
 """How a connection that carried a CONNECT goes on as one to the origin itself.
 
-Its requests are those of a `DownstreamConnection`, made absolute. Whether its client takes our certificate is told by
-how it ends: an alert says so (RFC 8446 section 6.2), in TLS 1.3 perhaps after a handshake that was complete for us; and
-some clients just close in the middle of one. A connection that was made in advance and is never used has completed its
-handshake, and says nothing.
+Through TLS the handshake decides which version of HTTP is spoken (ALPN), and until then the connection is a
+`Handshake`. Whether its client takes our certificate is told by how it ends: an alert says so (RFC 8446 section 6.2),
+in TLS 1.3 perhaps after a handshake that was complete for us; and some clients just close in the middle of one. A
+connection that was made in advance and is never used has completed its handshake, and says nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twistedproxy.access.hosts import canonical_host
 from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream.connection import LINGER, ClientConnection
 from twistedproxy.downstream.http1 import DownstreamConnection
-from twistedproxy.errors import ProxyError
+from twistedproxy.downstream.http2 import HTTP2Connection
+from twistedproxy.downstream.opened_tunnel import OpenedTunnel
+from twistedproxy.exchange import Exchange, Protocols
 from twistedproxy.forward import Forward
-from twistedproxy.http.inner import Inside, make_absolute
-from twistedproxy.tls.serving import REFUSING_ALERTS
+from twistedproxy.http.inner import Inside
+from twistedproxy.tls.serving import HTTP2
 from twistedproxy.tunnel.copying import give
 
 if TYPE_CHECKING:
     from twistedproxy.downstream.factory import DownstreamFactory
 
 
-@implementer(IHandshakeListener)
 class InnerConnection(DownstreamConnection):
-    """A client's connection to one origin, through a tunnel that was opened; ``secured`` with TLS, or plain.
-
-    To everybody who counts, it is the connection ``outer``, which it goes on with.
-    """
-
-    _log = Logger()
+    """A client's HTTP/1.1 connection to one origin, through a tunnel that was opened; with TLS, or plain."""
 
     def __init__(
-        self, factory: DownstreamFactory, plane: DataPlane, outer: DownstreamConnection, inside: Inside, secured: bool
+        self, factory: DownstreamFactory, plane: DataPlane, outer: ClientConnection, tunnel: OpenedTunnel
     ) -> None:
-        super().__init__(factory, plane, outer.client_address, outer.client_port)
-        self.number = outer.number
-        self.opened_at = outer.opened_at
-        self.alert = 0
-        """The last alert that the client sent; 0 when there was none, or one that only says that it closes."""
-        self._inside = inside
-        self._untried = secured
-        self._handshaken = False
+        super().__init__(factory, plane, outer.client_address, outer.client_port, outer.listener)
+        self._tunnel = tunnel
+
+    def alert_received(self, alert: int) -> None:
+        """The client has sent an alert of TLS."""
+        self._tunnel.alert = alert
+
+    def _start(self, exchange: Connect | Forward) -> None:
+        self._tunnel.start(exchange)
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
+        self._tunnel.connection_lost(by_us=self.gone or self.lingering)
+        super().connectionLost(reason)
+
+
+@implementer(IHandshakeListener)
+class Handshake(ClientConnection):
+    """A client's connection through a tunnel that was opened, until TLS stands there.
+
+    ``protocols`` may be spoken then, the best first.
+    """
+
+    def __init__(
+        self,
+        factory: DownstreamFactory,
+        plane: DataPlane,
+        outer: ClientConnection,
+        tunnel: OpenedTunnel,
+        protocols: Protocols,
+    ) -> None:
+        super().__init__(factory, plane, outer.client_address, outer.client_port, outer.listener)
+        self.protocols = protocols
+        self._tunnel = tunnel
+
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        return ()
+
+    @property
+    def received(self) -> int:
+        return 0
+
+    @property
+    def sent(self) -> int:
+        return 0
+
+    def connectionMade(self) -> None:
+        self._deadlines.expire_in(self, self._settings.idle_timeout)
+
+    def alert_received(self, alert: int) -> None:
+        """The client has sent an alert of TLS."""
+        self._tunnel.alert = alert
 
     def handshakeCompleted(self) -> None:
         """TLS stands, as far as we can tell."""
-        self._handshaken = True
+        self._tunnel.proven = True
+        self._deadlines.forget(self)
+        transport = self._transport
+        kind = HTTP2Connection if transport.negotiatedProtocol == HTTP2 else InnerConnection
+        chosen = kind(self._factory, self._plane, self, self._tunnel)
 
-    def _start(self, exchange: Connect | Forward) -> None:
-        request = exchange.request
-        assert request is not None
-        if self._untried:
-            self._untried = False
-            self._plane.rejections.accepted(self.client_address, canonical_host(self._inside.host))
-        try:
-            make_absolute(request, self._inside)
-        except ProxyError as error:
-            exchange.fail(error)
-        else:
-            super()._start(exchange)
+        def connect() -> None:
+            give(transport, chosen)
+            chosen.makeConnection(transport)
+
+        self._factory.replace(self, chosen, connect)
+
+    def deadline_passed(self) -> None:
+        self._leave()
+        self._transport.abortConnection()
+
+    def drain(self) -> None:
+        self._deadlines.expire_in(self, LINGER)
+
+    def stop(self, reason: str) -> None:
+        self.deadline_passed()
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
-        ended_by_us = self.gone or self.lingering
-        if self._untried and not ended_by_us and (self.alert in REFUSING_ALERTS or not self._handshaken):
-            self._rejected()
-        super().connectionLost(reason)
-
-    def _rejected(self) -> None:
-        host = canonical_host(self._inside.host)
-        if self._plane.rejections.rejected(self.client_address, host):
-            self._log.info(
-                "{client} does not take our certificate for {host}: its tunnels there are left alone",
-                client=self.client_address,
-                host=host,
-            )
+        self._tunnel.connection_lost(by_us=self.gone)
+        self._leave()
 
 
 def begin(
-    inner: InnerConnection, transport: Any, context: SSL.Context | None, reactor: Any
+    factory: DownstreamFactory,
+    plane: DataPlane,
+    outer: ClientConnection,
+    transport: Any,
+    inside: Inside,
+    context: SSL.Context | None,
+    protocols: Protocols,
 ) -> Callable[[bytes], object]:
-    """Let ``inner`` have ``transport``; with ``context`` through TLS. What comes back takes the bytes that came."""
-    protocol: Any = inner
-    if context is not None:
-        factory = TLSMemoryBIOFactory(_Server(context), False, _Only(inner), clock=reactor)
-        protocol = factory.buildProtocol(None)
-    give(transport, protocol)
-    protocol.makeConnection(transport)
+    """Go on with ``outer``'s ``transport`` as a connection to ``inside``; with ``context`` through TLS.
+
+    What comes back takes the bytes that came.
+    """
+    tunnel = OpenedTunnel(plane, outer.client_address, inside, context is not None)
+    inner: ClientConnection
+    protocol: Any
+    if context is None:
+        inner = protocol = InnerConnection(factory, plane, outer, tunnel)
+    else:
+        inner = handshake = Handshake(factory, plane, outer, tunnel, protocols)
+        secured = TLSMemoryBIOFactory(_Server(context), False, _Only(handshake), clock=plane.reactor)
+        protocol = secured.buildProtocol(None)
+
+    def connect() -> None:
+        give(transport, protocol)
+        protocol.makeConnection(transport)
+
+    factory.replace(outer, inner, connect)
     return protocol.dataReceived  # type: ignore[no-any-return]  # Twisted's are not typed
 
 
@@ -118,8 +171,8 @@ class _Only(ServerFactory):
 
     noisy = False
 
-    def __init__(self, made: InnerConnection) -> None:
+    def __init__(self, made: Handshake) -> None:
         self._made = made
 
-    def buildProtocol(self, addr: IAddress | None) -> InnerConnection:
+    def buildProtocol(self, addr: IAddress | None) -> Handshake:
         return self._made

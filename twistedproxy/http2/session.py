@@ -65,19 +65,19 @@ class Session:
         self.streams: dict[int, Stream] = {}
         """Those that are not over."""
         self._owner = owner
-        self._client = client
+        self.client = client
         self._limits = limits
         self._write = write
         self._is_blocked = is_blocked
         self._allowance = Allowance(seconds)
         self._preface = b"" if client else PREFACE
-        self._frames = FrameReader(FRAME_SIZE)
+        self.frames = FrameReader(FRAME_SIZE)
         self._settled = False
         self._ready: OrderedDict[Stream, None] = OrderedDict()
         self._touched: dict[Stream, None] = {}
-        # Of the field block that comes, or came last: its bytes, and whether more of it has to come.
+        self.in_head = False
+        """Whether more of a field block has to come."""
         self._block_size = 0
-        self._in_block = False
         self._unacknowledged = 0
         self._unacknowledged_by: dict[int, int] = {}
         self._trailers: Block = ()
@@ -109,7 +109,7 @@ class Session:
         }
 
     def __repr__(self) -> str:
-        side = "client" if self._client else "server"
+        side = "client" if self.client else "server"
         return f"<Session {side} streams={len(self.streams)} {self._allowance!r}>"
 
     def start(self) -> None:
@@ -149,8 +149,8 @@ class Session:
         try:
             if self._preface:
                 data = self._take_preface(data)
-            self._frames.receive(data)
-            while not self._over and (frame := self._frames.next_frame()) is not None:
+            self.frames.receive(data)
+            while not self._over and (frame := self.frames.next_frame()) is not None:
                 self._receive_frame(frame)
         except FrameTooLarge as error:
             self.fail(ErrorCodes.FRAME_SIZE_ERROR, str(error))
@@ -179,8 +179,8 @@ class Session:
             self._settled = True
         stream = self.streams.get(frame.stream)
         size = frame.content_size if kind == frames.DATA else 0
-        opens = not self._client and frame.stream > self._highest
-        price = price_of(frame, size, opens, stream is not None, self._client)
+        opens = not self.client and frame.stream > self._highest
+        price = price_of(frame, size, opens, stream is not None, self.client)
         if price and not self._allowance.spend(price):
             self._too_much("there are too many frames that only cost us work")
         octets = frame.octets
@@ -214,7 +214,7 @@ class Session:
     def _count_block(self, frame: Frame) -> None:
         """A part of a field block came."""
         self._block_size = len(frame.octets) + (self._block_size if frame.kind == frames.CONTINUATION else 0)
-        self._in_block = not frame.flags & frames.END_HEADERS
+        self.in_head = not frame.flags & frames.END_HEADERS
         if self._block_size > 2 * self._limits.max_head_size:
             self._too_much(f"a field block has more than {2 * self._limits.max_head_size} bytes")
 
@@ -222,11 +222,11 @@ class Session:
         self.fail(ErrorCodes.ENHANCE_YOUR_CALM, detail)
 
     def _error(self, detail: str) -> ProxyError:
-        return ResponseError(detail) if self._client else FramingError(detail)
+        return ResponseError(detail) if self.client else FramingError(detail)
 
     def _malformed(self, stream: Stream, error: ProxyError) -> None:
         """The message is not valid; that ends its stream, after what that has to say at once."""
-        if not (self._client or self._allowance.spend(RESET)):
+        if not (self.client or self._allowance.spend(RESET)):
             self._too_much("there are too many streams that are not valid")
         self._touched[stream] = None
         stream.malformed(error)
@@ -294,7 +294,7 @@ class Session:
         stream = self.streams.get(event.stream_id or 0)
         if stream is None:
             return
-        if not (event.remote_reset or self._client or self._allowance.spend(RESET)):
+        if not (event.remote_reset or self.client or self._allowance.spend(RESET)):
             # CVE-2025-8671: a frame that makes us reset the stream is as good as a reset.
             self._too_much("there are too many streams that are not valid")
         self._touched[stream] = None
@@ -322,7 +322,7 @@ class Session:
 
     def _goaway_received(self, frame: Frame) -> None:
         payload = frame.octets[frames.HEADER_SIZE :]
-        if frame.stream or self._in_block:
+        if frame.stream or self.in_head:
             self.fail(ErrorCodes.PROTOCOL_ERROR, "a GOAWAY is where it does not belong")
         if len(payload) < 8:
             self.fail(ErrorCodes.FRAME_SIZE_ERROR, "a GOAWAY is too short")
@@ -428,9 +428,8 @@ class Session:
 
     def _said_all(self, stream: Stream) -> None:
         stream.output_ended = True
-        if not self._client and not stream.input_ended:
-            # RFC 9113 section 8.1: the rest of the request is of no use to anybody.
-            self.reset(stream, ErrorCodes.NO_ERROR)
+        if stream.ends_with_output and not stream.input_ended:
+            self.reset(stream, ErrorCodes.CANCEL if self.client else ErrorCodes.NO_ERROR)
         self._settle(stream)
 
     def reset(self, stream: Stream, code: int) -> None:

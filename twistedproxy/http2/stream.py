@@ -29,6 +29,7 @@ class Stream(ABC):
         "_held",
         "_resting",
         "_unsaid_end",
+        "ends_with_output",
         "expected",
         "id",
         "input_ended",
@@ -58,6 +59,8 @@ class Stream(ABC):
         self.output_ended = False
         self.over = False
         """Whether nothing more will come or can be said."""
+        self.ends_with_output = not session.client
+        """Whether nobody wants the rest of what comes when all is said (RFC 9113 section 8.1)."""
         self._resting = False
         self._held = 0
 

@@ -24,7 +24,7 @@ from twistedproxy.tls.authority import AuthorityError, utc
 from twistedproxy.tls.authority_files import DIRECTORY, KEY_FILE, operators_authority, own_authority
 from twistedproxy.tls.leaf_files import LeafFiles
 from twistedproxy.tls.leaves import Leaves
-from twistedproxy.tls.serving import serve_http1
+from twistedproxy.tls.serving import serve_http
 
 LOOK: Final = 1.0
 """Seconds between two looks at the authority's file."""
@@ -124,7 +124,7 @@ class Issuer:
             most=settings.leaf_cache,
             shelf=LeafFiles(self._directory, authority, settings.leaf_cache),
             in_background=self._reactor.callInThread,
-            prepare=serve_http1,
+            prepare=serve_http,
         )
         return _Made(leaves, settings, stamp or _stamp(path))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 HTTP1: Final = b"http/1.1"
+HTTP2: Final = b"h2"
 
 REFUSING_ALERTS: Final = frozenset((42, 43, 44, 45, 46, 48, 49, 113, 121))
 """The alerts (RFC 8446 section 6.2) by which a client says that it does not want our certificate: bad_certificate,
@@ -17,15 +18,21 @@ _CLOSE_NOTIFY: Final = 0
 _USER_CANCELED: Final = 90
 
 
-def serve_http1(context: SSL.Context) -> None:
-    """Let ``context`` agree on HTTP/1.1 (RFC 7301), and put the number of a client's alert into the attribute ``alert``
-    of the protocol above TLS. A connection's application data is Twisted's protocol of TLS."""
+def serve_http(context: SSL.Context) -> None:
+    """Let ``context`` agree on a version of HTTP (RFC 7301), and tell of a client's alert.
+
+    A connection's application data is Twisted's protocol of TLS. What is above that has ``protocols``, the best first,
+    until the handshake is over, and gets the number of an alert by ``alert_received``.
+    """
     context.set_alpn_select_callback(_choose)
     context.set_info_callback(_told)
 
 
-def _choose(_connection: SSL.Connection, offered: list[bytes]) -> Any:
-    return HTTP1 if HTTP1 in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+def _choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    for protocol in connection.get_app_data().wrappedProtocol.protocols:
+        if protocol in offered:
+            return protocol
+    return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def _told(connection: SSL.Connection, where: int, what: int) -> None:
@@ -33,4 +40,4 @@ def _told(connection: SSL.Connection, where: int, what: int) -> None:
         alert = what & 0xFF
         tls = connection.get_app_data()
         if alert not in (_CLOSE_NOTIFY, _USER_CANCELED):
-            tls.wrappedProtocol.alert = alert
+            tls.wrappedProtocol.alert_received(alert)

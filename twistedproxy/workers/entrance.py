@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
-from twisted.internet.protocol import Protocol, ServerFactory
-from zope.interface import implementer
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Protocol
 
 from twistedproxy.downstream.factory import DownstreamFactory
+from twistedproxy.downstream.listener import ListenerFactory
 
 
-@implementer(IProtocolNegotiationFactory)
-class Entrance(ServerFactory):
-    """The factory of ports that outlive the worker they were opened for. Without a ``server`` nobody is let in."""
-
-    noisy = False
+class Entrance:
+    """The way in of ports that outlive the worker they were opened for. Without a ``server`` nobody is let in."""
 
     def __init__(self) -> None:
         self.server: DownstreamFactory | None = None
@@ -21,8 +18,13 @@ class Entrance(ServerFactory):
     def __repr__(self) -> str:
         return f"<Entrance to {self.server!r}>"
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        return None if self.server is None else self.server.buildProtocol(addr)
+    def at(self, listener: str) -> ListenerFactory:
+        """The factory for the listener of that description."""
+        return ListenerFactory(self, listener)
+
+    def connection_at(self, listener: str, address: IAddress | None) -> Protocol | None:
+        """The protocol for a client that has come in at ``listener``."""
+        return None if self.server is None else self.server.connection_at(listener, address)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is spoken behind a TLS listener (RFC 7301)."""

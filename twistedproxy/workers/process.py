@@ -109,7 +109,7 @@ class WorkerEnd(LinkEnd):
             worker = self._worker = self._new_worker(orders)
         self._orders = orders
         try:
-            self._listeners.open(orders.listen, worker.factory)
+            self._listeners.open(orders.listen, worker.factory.at)
         except CannotListen as error:
             raise CannotUse(str(error)) from error
         worker.workers = orders.workers
