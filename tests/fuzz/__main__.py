@@ -1,4 +1,5 @@
-"""Looks for input that the HTTP readers and writers get wrong, for a bounded time; run by scripts/fuzz."""
+"""Looks for input that the readers and writers of HTTP and of WebSockets get wrong, for a bounded time; run by
+scripts/fuzz."""
 
 from __future__ import annotations
 

@@ -22,9 +22,10 @@ from types import FrameType
 from typing import Any
 
 import twistedproxy.http
+from tests import frames
 from tests.fuzz import messages
-from tests.fuzz.invariants import check_requests, check_responses
-from tests.fuzz.reading import Reading, read_requests, read_responses
+from tests.fuzz.invariants import check_messages, check_requests, check_responses
+from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
 
 TRACED = str(Path(twistedproxy.http.__file__).parent)
 
@@ -69,6 +70,12 @@ TARGETS = {
             messages.response,
             lambda data: read_responses([data], _methods_of(data)),
             lambda data: check_responses(data, _random_of(data), _methods_of(data)),
+        ),
+        Target(
+            "websocket",
+            frames.some,
+            lambda data: read_messages([data]),
+            lambda data: check_messages(data, _random_of(data)),
         ),
     )
 }
@@ -164,6 +171,7 @@ class Fuzzer:
         if reading.error is not None:
             features.add((type(reading.error), reading.error.detail[:40]))
         features.add(("messages", min(len(reading.messages), 4), reading.closed))
+        features.update((one.kind, one.compressed, one.truncated, min(one.frames, 3)) for one in reading.said)
         return features
 
 

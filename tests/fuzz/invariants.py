@@ -2,7 +2,8 @@
 
 Each check takes arbitrary bytes. It raises `AssertionError` when
 
-* anything but a `ProxyError` comes out, or an event is of the wrong type;
+* anything but a `ProxyError` comes out (nothing at all, of the messages of a WebSocket), or an event is of the wrong
+  type;
 * the events or the error depend on how the bytes were split;
 * a message that was accepted is, once forwarded, not exactly one message to our own reader and to h11, of the same
   method or status, with the same content: this is how requests are smuggled;
@@ -17,7 +18,16 @@ from random import Random
 import h11
 
 from tests.fuzz.messages import cuts
-from tests.fuzz.reading import Message, Reading, octets, pieces, read_requests, read_responses
+from tests.fuzz.reading import (
+    MOST_CONTENT,
+    Message,
+    Reading,
+    octets,
+    pieces,
+    read_messages,
+    read_requests,
+    read_responses,
+)
 from twistedproxy.errors import ProxyError
 from twistedproxy.http.forwarding import (
     forwarded_request_lines,
@@ -54,6 +64,17 @@ def check_responses(data: bytes, random: Random, methods: Sequence[bytes] = ()) 
         check_forwarded_response(message, method)
         if message.head.status >= 200 or message.head.status == 101:
             method = waiting.pop(0) if waiting else b"GET"
+    return reading
+
+
+def check_messages(data: bytes, random: Random) -> Reading:
+    """Check everything of bytes that a server might send in a WebSocket."""
+    reading = check_splits(read_messages, data, random)
+    for message in reading.said:
+        assert type(message.content) is bytes
+        assert len(message.content) <= min(message.length, MOST_CONTENT)
+        assert message.compressed or message.length == message.payload_length
+        assert message.payload_length <= len(data)
     return reading
 
 

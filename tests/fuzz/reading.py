@@ -6,9 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from twistedproxy.errors import ProxyError
+from twistedproxy.http import websocket
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.http.message import End, FieldLine, RequestHead, ResponseHead
 from twistedproxy.http.reader import RequestReader, ResponseReader
+from twistedproxy.http.websocket import Extensions, MessageReader
+
+MOST_CONTENT = 40
+"""Bytes of a WebSocket's message that are kept."""
 
 # Small, so that messages of a few hundred bytes meet every limit.
 SMALL = HeadLimits(max_head_size=600, max_fields=12, max_target_size=200)
@@ -49,11 +54,13 @@ class Reading:
     error: ProxyError | None = None
     consumed: int = 0
     closed: str = ""
+    said: list[websocket.Message] = field(default_factory=list)
+    """The messages of a WebSocket."""
 
     def described(self) -> tuple[object, ...]:
         """In a form that is equal when the readings are."""
         error = (type(self.error), self.error.detail) if self.error is not None else None
-        return ([message.described() for message in self.messages], error, self.consumed, self.closed)
+        return ([message.described() for message in self.messages], error, self.consumed, self.closed, self.said)
 
 
 def pieces(data: bytes, cuts: Iterable[int]) -> Iterator[bytes]:
@@ -81,6 +88,13 @@ def read_responses(received: Iterable[bytes], methods: Sequence[bytes] = (), lim
     waiting = list(methods)
     reader.expect(waiting.pop(0) if waiting else b"GET")
     return _read(reader, received, waiting)
+
+
+def read_messages(received: Iterable[bytes], most: int = MOST_CONTENT) -> Reading:
+    """What a reader of a WebSocket's messages makes of them, of a server's that permessage-deflate may have packed."""
+    reader = MessageReader(Extensions(deflate=True), from_client=False, most=most)
+    said = [message for piece in received for message in reader.feed(piece)]
+    return Reading(said=said, closed=reader.fault)
 
 
 def _read(reader: RequestReader | ResponseReader, received: Iterable[bytes], waiting: Sequence[bytes] = ()) -> Reading:

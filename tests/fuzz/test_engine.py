@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz import invariants
 from tests.fuzz.__main__ import as_literal
 from tests.fuzz.engine import TARGETS, Finding, Fuzzer, failure, minimized
-from twistedproxy.http import forwarding, reader
+from twistedproxy.http import forwarding, reader, websocket
 from twistedproxy.http.message import FieldLine
 
 
@@ -76,6 +76,18 @@ def test_a_difference_between_splits_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert failure(finding.target, finding.data) == finding.report
     monkeypatch.undo()
     assert failure(finding.target, finding.data) == ""
+
+
+def test_a_message_that_is_lost_in_a_split_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = websocket.MessageReader.feed
+
+    def feed_wrongly(self: websocket.MessageReader, data: bytes) -> list[websocket.Message]:
+        return [one for one in feed(self, data) if len(data) > 1 or one.kind != "ping"]
+
+    monkeypatch.setattr(websocket.MessageReader, "feed", feed_wrongly)
+    finding = first_finding("websocket", 300)
+    assert 0x89 in finding.data
+    assert len(finding.data) < 30
 
 
 def test_minimized() -> None:

@@ -25,7 +25,7 @@ from twistedproxy.exchange import Exchange, Protocols, Reached
 from twistedproxy.forward import Forward
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import HTTP2, FieldLine, Fields, RequestHead, ResponseHead
-from twistedproxy.http.websocket import accept_for, new_key
+from twistedproxy.http.websocket_handshake import accept_for, new_key
 from twistedproxy.http2.fields import Block, request_head, request_trailers, response_block, trailer_block
 from twistedproxy.http2.stream import UNKNOWN, Stream
 from twistedproxy.record.finished import CLIENT_LEFT, CLIENT_STALLED
