@@ -9,7 +9,7 @@ import pytest
 from tests.memory import MemoryTransport, Wire
 from twistedproxy.opaque import relay_between
 from twistedproxy.settings.types import TunnelSettings
-from twistedproxy.tunnel.copying import CopyingRelay
+from twistedproxy.tunnel.copying import CopyingRelay, Observer
 from twistedproxy.tunnel.relay import Relay
 from twistedproxy.tunnel.splice import SpliceRelay
 
@@ -38,7 +38,18 @@ def wire() -> Wire:
     return Wire()
 
 
-def between(wire: Wire, client: object, upstream: object, splice: bool) -> tuple[Relay, list[Relay]]:
+class Looking:
+    """Sees what passes."""
+
+    def passed_to_upstream(self, data: bytes) -> None:
+        """Whatever it is."""
+
+    passed_to_client = passed_to_upstream
+
+
+def between(
+    wire: Wire, client: object, upstream: object, splice: bool, observer: Observer | None = None
+) -> tuple[Relay, list[Relay]]:
     ended: list[Relay] = []
     relay = relay_between(
         wire.plane,
@@ -48,6 +59,7 @@ def between(wire: Wire, client: object, upstream: object, splice: bool) -> tuple
         to_upstream=b"",
         to_client=b"",
         ended=ended.append,
+        observer=observer,
     )
     return relay, ended
 
@@ -67,11 +79,14 @@ def test_two_sockets_are_spliced(wire: Wire) -> None:
     far.close()
 
 
-@pytest.mark.parametrize("splice", [True, False])
-def test_anything_else_is_copied(wire: Wire, splice: bool) -> None:
+@pytest.mark.parametrize(
+    ("splice", "sockets", "observed"), [(True, False, False), (False, True, False), (True, True, True)]
+)
+def test_anything_else_is_copied(wire: Wire, splice: bool, sockets: bool, observed: bool) -> None:
+    """What is more than a socket, what the settings do not allow to splice, and what somebody looks at."""
     near, far = socket.socketpair()
-    client = MemoryTransport(wire.reactor) if splice else SocketTransport(wire, far)
-    relay, ended = between(wire, client, near, splice)
+    client = SocketTransport(wire, far) if sockets else MemoryTransport(wire.reactor)
+    relay, ended = between(wire, client, near, splice, Looking() if observed else None)
     assert isinstance(relay, CopyingRelay)
     assert near.fileno() == -1
     relay.start()

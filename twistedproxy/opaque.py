@@ -13,7 +13,7 @@ from twistedproxy.data_plane import DataPlane
 from twistedproxy.exchange import Downstream, Exchange
 from twistedproxy.http.message import RequestHead
 from twistedproxy.settings.types import TunnelSettings
-from twistedproxy.tunnel.copying import CopyingRelay
+from twistedproxy.tunnel.copying import CopyingRelay, Observer
 from twistedproxy.tunnel.relay import Relay
 from twistedproxy.tunnel.splice import SPLICE_AVAILABLE, SpliceRelay
 
@@ -27,7 +27,9 @@ class OpaqueExchange(Exchange):
         super().__init__(plane, downstream, request)
         self._relay: Relay | None = None
 
-    def become_relay(self, client: Any, upstream: Any, to_upstream: bytes, to_client: bytes) -> None:
+    def become_relay(
+        self, client: Any, upstream: Any, to_upstream: bytes, to_client: bytes, observer: Observer | None = None
+    ) -> None:
         """Relay between ``client`` and ``upstream``, after what either has said already; see `relay_between`."""
         relay = self._relay = relay_between(
             self.plane,
@@ -37,6 +39,7 @@ class OpaqueExchange(Exchange):
             to_upstream=to_upstream,
             to_client=to_client,
             ended=self._relay_ended,
+            observer=observer,
         )
         relay.start()
 
@@ -81,15 +84,17 @@ def relay_between(
     to_upstream: bytes,
     to_client: bytes,
     ended: Callable[[Relay], None],
+    observer: Observer | None = None,
 ) -> Relay:
     """The relay that suits two connections, which it owns from now on.
 
     ``client`` is a transport, ``upstream`` a transport or a bare socket. Splice needs the sockets themselves on both
-    sides; where there is more than a socket, such as TLS, the relay copies.
+    sides; where there is more than a socket, such as TLS, the relay copies, and for an ``observer`` too.
     """
     client_socket = _socket_of(client)
     upstream_socket = upstream if isinstance(upstream, socket.socket) else _socket_of(upstream)
-    if settings.splice and SPLICE_AVAILABLE and client_socket is not None and upstream_socket is not None:
+    spliced = settings.splice and SPLICE_AVAILABLE and observer is None
+    if spliced and client_socket is not None and upstream_socket is not None:
         _let_go(client)
         if upstream is not upstream_socket:
             _let_go(upstream)
@@ -114,6 +119,7 @@ def relay_between(
         idle_timeout=settings.idle_timeout,
         ended=ended,
         deadlines=plane.deadlines,
+        observer=observer,
     )
 
 

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.tunnel.copying import LINGER, CopyingRelay
+from twistedproxy.tunnel.copying import LINGER, CopyingRelay, Observer
 from twistedproxy.tunnel.relay import CLIENT, CLIENT_LEFT, PROXY, TUNNEL_IDLE, UPSTREAM, UPSTREAM_RESET, Relay
 
 SMALL = 1 << 15
@@ -59,7 +59,7 @@ class MemoryTransport(StringTransport):
 
 
 class MemoryTunnel:
-    def __init__(self, to_upstream: bytes = b"", to_client: bytes = b"") -> None:
+    def __init__(self, to_upstream: bytes = b"", to_client: bytes = b"", observer: Observer | None = None) -> None:
         self.clock = Clock()
         self.deadlines = Deadlines(self.clock)
         self.client = MemoryTransport()
@@ -75,6 +75,7 @@ class MemoryTunnel:
             idle_timeout=60.0,
             ended=self.ended.append,
             deadlines=self.deadlines,
+            observer=observer,
         )
         self.relay.start()
 
@@ -90,6 +91,50 @@ def test_it_takes_the_transports_over_and_reads() -> None:
     assert tunnel.upstream.value() == b"early late"
     assert tunnel.client.value() == b"hello world"
     assert (tunnel.relay.bytes_to_upstream, tunnel.relay.bytes_to_client) == (10, 11)
+
+
+class Observing:
+    """Notes what it sees, with what had been passed on by then; fails when it is told ``fault``."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bytes, bytes]] = []
+        self.tunnel: MemoryTunnel | None = None
+
+    def passed_to_upstream(self, data: bytes) -> None:
+        self._see("up", data, lambda tunnel: tunnel.upstream)
+
+    def passed_to_client(self, data: bytes) -> None:
+        self._see("down", data, lambda tunnel: tunnel.client)
+
+    def _see(self, direction: str, data: bytes, to: Callable[[MemoryTunnel], MemoryTransport]) -> None:
+        self.seen.append((direction, data, to(self.tunnel).value() if self.tunnel is not None else b""))
+        if data == b"fault":
+            raise ZeroDivisionError
+
+
+def test_an_observer_sees_what_was_passed_on() -> None:
+    """The early bytes too; it comes second, and hears nothing of what nobody was given."""
+    observing = Observing()
+    tunnel = observing.tunnel = MemoryTunnel(to_upstream=b"early", observer=observing)
+    tunnel.upstream.protocol.dataReceived(b"down")
+    tunnel.client.protocol.dataReceived(b"up")
+    tunnel.relay.stop("stopped")
+    tunnel.client.protocol.dataReceived(b"late")
+    assert observing.seen == [("up", b"early", b""), ("down", b"down", b"down"), ("up", b"up", b"earlyup")]
+    assert tunnel.upstream.value() == b"earlyup"
+
+
+def test_an_observer_may_fail(logged_errors: Any) -> None:
+    """It sees no more of that direction, and the bytes go on."""
+    observing = Observing()
+    tunnel = MemoryTunnel(observer=observing)
+    for data in (b"fault", b"more"):
+        tunnel.client.protocol.dataReceived(data)
+    tunnel.upstream.protocol.dataReceived(b"down")
+    assert tunnel.upstream.value() == b"faultmore"
+    assert [data for _, data, _ in observing.seen] == [b"fault", b"down"]
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
+    assert tunnel.relay.ended_by == ""
 
 
 def test_a_full_transport_pauses_the_other() -> None:

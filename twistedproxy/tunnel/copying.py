@@ -14,7 +14,7 @@ is over at once, and the deadline then sees to it that the connections go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -33,6 +33,19 @@ from twistedproxy.tunnel.relay import BROKEN_OFF, CLIENT, PROXY, TUNNEL_IDLE, UP
 
 LINGER = 1.0
 """How long a stopped relay's connections may take to send their last bytes, in seconds."""
+
+
+class Observer(Protocol):
+    """Sees copies of the bytes, after they have been passed on; it can neither hold nor change them.
+
+    Whatever it raises is logged, and it sees no more of that direction.
+    """
+
+    def passed_to_upstream(self, data: bytes) -> None:
+        """The client has sent ``data``."""
+
+    def passed_to_client(self, data: bytes) -> None:
+        """The upstream has sent ``data``."""
 
 
 class CopyingRelay(Relay):
@@ -55,11 +68,15 @@ class CopyingRelay(Relay):
         idle_timeout: float,
         ended: Callable[[Relay], None],
         deadlines: Deadlines,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(idle_timeout, ended, deadlines)
         self._finished_first = ""
         self._client = _Side(client, self, to_upstream)
         self._upstream = _Side(upstream, self, to_client)
+        if observer is not None:
+            self._client.show = observer.passed_to_upstream
+            self._upstream.show = observer.passed_to_client
         self._client.other = self._upstream
         self._upstream.other = self._client
 
@@ -135,7 +152,7 @@ class CopyingRelay(Relay):
 class _Side:
     """One of the two transports' protocols, and the direction that starts there."""
 
-    __slots__ = ("early", "finished", "lost", "moved", "other", "paused", "relay", "transport")
+    __slots__ = ("early", "finished", "lost", "moved", "other", "paused", "relay", "show", "transport")
 
     other: _Side
 
@@ -150,6 +167,8 @@ class _Side:
         """Whether the other side was told that no more comes from this one."""
         self.lost = False
         """Whether the connection is gone."""
+        self.show: Callable[[bytes], object] | None = None
+        """Who sees what was passed on."""
 
     @property
     def direction(self) -> str:
@@ -180,6 +199,14 @@ class _Side:
         self.moved += len(data)
         self.relay._moved()
         self.other.transport.write(data)
+        if self.show is not None:
+            try:
+                self.show(data)
+            except Exception:
+                self.show = None
+                self.relay._log.failure(
+                    "what passes in a tunnel is not looked at any more: {relay!r}", relay=self.relay
+                )
 
     def readConnectionLost(self) -> None:
         """The peer's FIN, of a connection that can end in one direction."""
