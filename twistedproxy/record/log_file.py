@@ -48,16 +48,18 @@ class LogFile:
 
     ``path`` is made absolute at once, since a daemon changes its directory; `STANDARD_OUTPUT` stands for the
     descriptor ``standard_output``, which is never closed. Nothing is opened before `open`, so that a process
-    may fork in between. It is for one thread, the reactor's. ``lost_lines`` counts what was not written.
+    may fork in between. It is for one thread, the reactor's. A file is made with ``mode``. ``lost_lines`` counts what
+    was not written.
     """
 
     _log = Logger()
 
-    def __init__(self, path: str, clock: IReactorTime, standard_output: int = 1) -> None:
+    def __init__(self, path: str, clock: IReactorTime, standard_output: int = 1, mode: int = 0o640) -> None:
         self.path = path if path == STANDARD_OUTPUT else os.path.abspath(path)
         self.lost_lines = 0
         self._clock = clock
         self._standard_output = standard_output
+        self._mode = mode
         self._descriptor = -1
         self._closed = False
         self._regular = True
@@ -175,7 +177,7 @@ class LogFile:
         # The last two matter where the path is no regular file: a FIFO that nobody reads is an error instead
         # of a wait without end, and a terminal does not become the daemon's.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        return os.open(self.path, flags, 0o640)
+        return os.open(self.path, flags, self._mode)
 
     def _adopt(self, descriptor: int) -> None:
         self._descriptor = descriptor
