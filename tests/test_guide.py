@@ -9,6 +9,7 @@ from pathlib import Path
 from twistedproxy.errors import ProxyError, Refused
 from twistedproxy.record.finished import CLIENT_STALLED
 from twistedproxy.record.formats import JSONLine
+from twistedproxy.record.message_log import MessageLine
 from twistedproxy.settings.keys import keys
 from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.tunnel.relay import CLIENT_LEFT, STOPPED, TUNNEL_IDLE, UPSTREAM_RESET
@@ -69,3 +70,7 @@ def test_defaults_are_the_settings() -> None:
 
 def test_every_member_of_the_json_format_is_explained() -> None:
     assert sorted(set(JSONLine.__struct_fields__) - WORDS) == []
+
+
+def test_every_member_of_the_log_of_messages_is_explained() -> None:
+    assert sorted(set(MessageLine.__struct_fields__) - WORDS) == []

@@ -19,6 +19,7 @@ from twisted.logger import ILogObserver
 
 from twistedproxy import service as service_module
 from twistedproxy.listeners import CannotListen
+from twistedproxy.logs import CannotLog
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.formats import CombinedFormat, JSONFormat, SquidFormat
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
@@ -27,7 +28,7 @@ from twistedproxy.service import ProxyService
 from twistedproxy.settings.load import load
 from twistedproxy.surroundings import Surroundings
 from twistedproxy.systemd.notify import Notifier
-from twistedproxy.worker import CannotLog, Worker
+from twistedproxy.worker import Worker
 
 LOOPBACK = ("downstream.listen", "tcp:0:interface=127.0.0.1")
 

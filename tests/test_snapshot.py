@@ -37,6 +37,17 @@ def test_a_pseudonym_is_made_where_none_is_set() -> None:
     assert random_pseudonym() != random_pseudonym()
 
 
+def test_hosts_whose_messages_are_written_down() -> None:
+    snapshot = compiled(("log.websocket_hosts", '[".example.com"]'), ("log.websocket_max_content", "1KiB"))
+    assert [snapshot.logs_messages_of(host) for host in ("example.com", "A.Example.com", "example.org")] == [
+        True,
+        True,
+        False,
+    ]
+    assert snapshot.logged_content == 1024
+    assert compiled().logs_messages_of("anything")
+
+
 def test_an_exchange_keeps_the_snapshot_that_it_began_with() -> None:
     wire = Wire()
     first, second = wire.client(), wire.client()

@@ -7,19 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_twisted
 
 from tests.workers.conftest import Processes
 from twistedproxy.listeners import Listeners
-from twistedproxy.record.access_log import AccessLog, NoAccessLog
-from twistedproxy.record.formats import JSONFormat
-from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.statistics import Requests
 from twistedproxy.settings.load import load
 from twistedproxy.settings.types import Settings
 from twistedproxy.usage import Usage
-from twistedproxy.worker import CannotLog, Worker, access_log_file
+from twistedproxy.worker import Worker
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -210,18 +206,10 @@ async def test_numbers_of_who_waits(alone: Alone) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_lost_lines_are_counted_over_all_logs(alone: Alone) -> None:
-    alone.use(log__access=str(alone.directory / "first.log"))
-    alone.worker.open_access_log()
-    log = alone.worker.plane.access_log
-    log.unformatted = 3
-    alone.use(log__access=str(alone.directory / "second.log"))
-    alone.worker.open_access_log()
-    alone.worker.plane.access_log.unformatted = 4
-    assert alone.worker.statistics(complete=False).log_lines_lost == 7
-    alone.use(log__access="off")
-    alone.worker.open_access_log()
-    assert alone.worker.statistics(complete=False).log_lines_lost == 7
+async def test_lost_lines_are_those_of_the_logs(alone: Alone) -> None:
+    alone.worker.logs.open()
+    alone.worker.plane.access_log.unformatted = 3
+    assert alone.worker.statistics(complete=False).log_lines_lost == 3
 
 
 # ---------------------------------------------------------------- connections
@@ -321,38 +309,6 @@ async def test_look_ups_are_shared_out(alone: Alone) -> None:
         resolver = alone.worker.plane.dialer.resolver
         limits.append((resolver._threads._limit, resolver is before))
     assert limits == [(10, True), (4, False), (4, True), (2, False)]
-
-
-# ---------------------------------------------------------------- the access log
-
-
-@pytest_twisted.ensureDeferred
-async def test_access_log_goes_on_in_another_format(alone: Alone) -> None:
-    assert isinstance(alone.worker.plane.access_log, NoAccessLog)
-    alone.worker.open_access_log()
-    log = alone.worker.plane.access_log
-    assert isinstance(log, AccessLog)
-    alone.use(log__format="json")
-    alone.worker.open_access_log()
-    assert alone.worker.plane.access_log is log
-    assert isinstance(log.format, JSONFormat)
-
-
-def test_access_log_file(running_reactor: Any, tmp_path: Path) -> None:
-    def of(path: str) -> Settings:
-        return load("", "test", [("log.access", path)]).settings
-
-    assert access_log_file(of("off"), "unused", None, running_reactor) is None
-    file = access_log_file(of(""), tmp_path / "default.log", None, running_reactor)
-    assert file is not None
-    assert file.path == str(tmp_path / "default.log")
-    file.close()
-    output = LogFile("-", running_reactor, standard_output=2)
-    assert access_log_file(of("-"), "unused", output, running_reactor) is output
-    with pytest.raises(CannotLog, match=r'^a daemon has no standard output: let log\.access name a file, or "off"$'):
-        access_log_file(of("-"), "unused", None, running_reactor)
-    with pytest.raises(CannotLog, match="cannot be opened: Is a directory"):
-        access_log_file(of(str(tmp_path)), "unused", None, running_reactor)
 
 
 # ---------------------------------------------------------------- the end

@@ -28,6 +28,7 @@ class DataPlane:
         "deadlines",
         "dialer",
         "issuer",
+        "message_listeners",
         "pipes",
         "pool",
         "reactor",
@@ -59,6 +60,8 @@ class DataPlane:
         self.pipes = pipes
         self.issuer = issuer
         self.access_log: AccessLog | NoAccessLog = access_log
+        self.message_listeners: tuple[Any, ...] = ()
+        """Who may want to see the messages of WebSockets: `twistedproxy.watching.MessageListener`."""
         self.tally = Tally()
         self.workers = 1
         self.snapshot = snapshot

@@ -38,6 +38,8 @@ class Reached(NamedTuple):
 class Downstream(Protocol):
     """What the client's connection is to the exchange it carries."""
 
+    number: int
+    """The number of the connection."""
     client_address: str
     client_port: int
     listener: str

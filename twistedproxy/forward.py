@@ -21,6 +21,7 @@ from twistedproxy.portal.visit import visit, visit_as_origin
 from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.upstream.carrier import Carrier
 from twistedproxy.upstream.ticket import Ticket
+from twistedproxy.watching import watch
 
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -263,11 +264,12 @@ class Forward(OpaqueExchange):
         if self.downstream.full:
             # 101 is a few hundred bytes: a client that has no room for them is not reading at all.
             raise UpgradeFailed("the client does not read")
+        observer = watch(self, self._target.host) if b"websocket" in chosen else None
         self._settle_upstream()
         upstream_transport, to_client = upstream.detach()
         client_transport, to_upstream = self.downstream.detach()
         self.kind = "tunnel"
-        self.become_relay(client_transport, upstream_transport, to_upstream, to_client)
+        self.become_relay(client_transport, upstream_transport, to_upstream, to_client, observer)
 
     # ------------------------------------------------------------ the end
 

@@ -112,7 +112,7 @@ class ProxyService(Service):
     # ------------------------------------------------------------ listening
 
     def listen(self) -> None:
-        """Take the addresses of the settings, and open the access log; `CannotListen` or `CannotLog`.
+        """Take the addresses of the settings, and open the logs; `CannotListen` or `CannotLog`.
 
         Called before a daemon forks, so that the one who started it sees what is wrong.
         """
@@ -252,8 +252,8 @@ class ProxyService(Service):
         super().privilegedStartService()
         if self.surroundings.handover is None:
             self._listeners.own_locks()
-        log = self.loaded.settings.log.access or str(self.surroundings.access_log_path)
-        self.surroundings.give_to_account([log])
+        log = self.loaded.settings.log
+        self.surroundings.give_to_account([log.access or str(self.surroundings.access_log_path), log.websocket])
 
     def startService(self) -> None:
         super().startService()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from secrets import token_hex
 
+from twistedproxy.access.hosts import HostSet
 from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
@@ -22,7 +23,8 @@ def random_pseudonym() -> str:
 class Snapshot:
     """The decisions that one exchange goes by from its start to its end.
 
-    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status.
+    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status. ``logged_hosts`` are those
+    whose WebSockets' messages are written down.
     """
 
     generation: int
@@ -33,6 +35,7 @@ class Snapshot:
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
+    logged_hosts: HostSet
 
     @classmethod
     def of(
@@ -56,4 +59,14 @@ class Snapshot:
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
             via=name.encode("ascii"),
+            logged_hosts=HostSet(settings.log.websocket_hosts),
         )
+
+    def logs_messages_of(self, host: str) -> bool:
+        """Whether the messages of WebSockets with ``host`` are written down, where any are."""
+        return host in self.logged_hosts
+
+    @property
+    def logged_content(self) -> int:
+        """How many bytes of a message's content are written down."""
+        return self.settings.log.websocket_max_content

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen
+from twistedproxy.logs import CannotLog
 from twistedproxy.places import runtime_directory, settings_file, state_directory
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import operational_log
@@ -34,7 +35,6 @@ from twistedproxy.systemd.activation import (
 )
 from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier, for_successor
 from twistedproxy.upgrade import VARIABLE, Handover
-from twistedproxy.worker import CannotLog
 
 _FOR_THIS_PROCESS = frozenset((*ACTIVATION_VARIABLES, *NOTIFY_VARIABLES, VARIABLE))
 """Variables that mean this process, and none that it starts."""

@@ -24,12 +24,12 @@ from twistedproxy.downstream.factory import DownstreamFactory
 from twistedproxy.downstream.listing import is_tunnel, listed
 from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import Listeners
-from twistedproxy.record.access_log import AccessLog, NoAccessLog
+from twistedproxy.logs import TrafficLogs
+from twistedproxy.record.access_log import NoAccessLog
 from twistedproxy.record.connections import Connection
-from twistedproxy.record.formats import access_format
 from twistedproxy.record.lag import ReactorLag
 from twistedproxy.record.learned import Learned
-from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
+from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.process import read_process_into
 from twistedproxy.record.statistics import DIRECTIONS, Statistics
 from twistedproxy.settings.types import Settings
@@ -43,12 +43,6 @@ from twistedproxy.upstream.own_addresses import OwnAddresses
 from twistedproxy.upstream.pool import Pool
 from twistedproxy.upstream.resolver import Resolver
 from twistedproxy.usage import Usage, told
-
-NO_LOG = "off"
-
-
-class CannotLog(Exception):
-    """The access log cannot be opened. The text says which file, and why."""
 
 
 class Worker:
@@ -79,10 +73,6 @@ class Worker:
         self.started = time.monotonic()
         self._reactor = reactor
         self._pseudonym = pseudonym
-        self._standard_output = standard_output
-        self._default_access_log = str(access_log_path)
-        self._access_log_path = ""
-        self._lost_before = 0
         budget = descriptor_budget(descriptors)
         deadlines = Deadlines(reactor, seconds=time.monotonic)
         self._lag = ReactorLag(reactor, time.monotonic)
@@ -102,6 +92,9 @@ class Worker:
             issuer=Issuer(reactor, Path(state_directory), settings.tls),
             access_log=NoAccessLog(),
             snapshot=snapshot,
+        )
+        self.logs = TrafficLogs(
+            reactor, self.plane, number, default_access_log=access_log_path, standard_output=standard_output
         )
         self.factory = DownstreamFactory(self.plane, budget.clients)
         if headcount is not None:
@@ -159,31 +152,6 @@ class Worker:
         self._connector.attempt_delay = settings.upstream.attempt_delay
         self.factory.accept_on(listeners.ports)
 
-    # ------------------------------------------------------------ the access log
-
-    def open_access_log(self) -> None:
-        """Open the access log that the settings in force name, or go on with it in their format.
-
-        Raises `CannotLog`. When it fails, the old log stays in use.
-        """
-        settings = self.plane.snapshot.settings.log
-        path = settings.access or self._default_access_log
-        old = self.plane.access_log
-        if path == self._access_log_path:
-            if isinstance(old, AccessLog):
-                old.format = access_format(settings.format)
-            return
-        file = access_log_file(
-            self.plane.snapshot.settings, self._default_access_log, self._standard_output, self._reactor
-        )
-        new = NoAccessLog() if file is None else AccessLog(access_format(settings.format), file)
-        self.plane.access_log = new
-        if self._access_log_path != STANDARD_OUTPUT:
-            old.close()
-        # Closing may have lost some too.
-        self._lost_before += old.lost_lines
-        self._access_log_path = path
-
     # ------------------------------------------------------------ what it tells
 
     def statistics(self, *, complete: bool) -> Statistics:
@@ -194,7 +162,7 @@ class Worker:
         factory = self.factory
         statistics.connections_accepted = factory.accepted
         statistics.connections_refused = factory.refused
-        statistics.log_lines_lost = self._lost_before + plane.access_log.lost_lines
+        statistics.log_lines_lost = self.logs.lost_lines
         statistics.connections = factory.connections
         statistics.upstream_open = plane.pool.open_connections
         statistics.upstream_idle = plane.pool.idle_connections
@@ -300,27 +268,10 @@ class Worker:
         self.plane.pool.close_idle()
         self.plane.pipes.close()
         self._resolver.close()
-        self.plane.access_log.close()
+        self.logs.close()
 
 
 def _cancel(result: object, call: Any) -> object:
     if call.active():
         call.cancel()
     return result
-
-
-def access_log_file(
-    settings: Settings, default: str | Path, standard_output: LogFile | None, reactor: Any
-) -> LogFile | None:
-    """The file of the access log that ``settings`` ask for, open; None for no log. Raises `CannotLog`."""
-    path = settings.log.access or str(default)
-    if path == NO_LOG:
-        return None
-    file = standard_output if path == STANDARD_OUTPUT else LogFile(path, reactor)
-    if file is None:
-        raise CannotLog('a daemon has no standard output: let log.access name a file, or "off"')
-    try:
-        file.open()
-    except OSError as error:
-        raise CannotLog(f"the access log {path} cannot be opened: {error.strerror}") from error
-    return file

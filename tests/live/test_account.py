@@ -83,22 +83,26 @@ def test_changes_its_account(
     make_proxy: MakeProxy, account: Account, directory: Path, origin: Origin, count: int
 ) -> None:
     """It keeps the port, and everything else that it needs to go on is the account's."""
-    proxy = make_proxy(privileged_endpoint(), f"[service]\nworkers = {count}\n").start()
+    messages = directory / "twistedproxy" / "websocket.log"
+    # The text goes on in the table of the logs.
+    text = f"websocket = '{messages}'\nwebsocket_hosts = ['a.test']\n[service]\nworkers = {count}\n"
+    proxy = make_proxy(privileged_endpoint(), text).start()
     proxy.await_log(" ready\n")
     crew = workers(proxy, count) if count > 1 else []
     assert [pid for pid in (proxy.pid, *crew) if not account.runs(pid)] == []
     assert fetch(proxy, origin.url("http")).content == LINE
     assert len(proxy.access_lines(1)) == 1
     control = directory / "twistedproxy" / "control.sock"
-    assert [path for path in (proxy.access_log, proxy.operational_log, control) if not account.owns(path)] == []
+    theirs = (proxy.access_log, proxy.operational_log, messages, control)
+    assert [path for path in theirs if not account.owns(path)] == []
     assert proxy.control("health").stdout == "ok\n"
 
     # The files of a rotation can be opened by it.
-    for path in (proxy.access_log, proxy.operational_log):
+    for path in (proxy.access_log, proxy.operational_log, messages):
         path.rename(path.with_suffix(".1"))
     proxy.signal(signal.SIGUSR1)
     awaited(lambda: "the logs have been reopened" in proxy.log, "new logs")
-    awaited(lambda: proxy.access_log.exists(), "a new access log")
+    awaited(lambda: proxy.access_log.exists() and messages.exists(), "new logs of traffic")
     assert account.owns(proxy.access_log)
     assert account.owns(proxy.operational_log)
 

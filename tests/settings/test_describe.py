@@ -102,6 +102,14 @@ log.level = "warn"
         ("access.refuse_destinations = []", "It never connects to its own listeners."),
         ("access.clients = []", "It serves nobody; other clients are refused."),
         ('access.clients = ["all"]', "It serves everybody; other clients are refused."),
+        (
+            'log = {websocket = "/var/log/ws.log"}',
+            "The messages of WebSockets with all hosts go to /var/log/ws.log, up to 16KiB of each.",
+        ),
+        (
+            'log = {websocket = "-", websocket_hosts = ["a", ".b"], websocket_max_content = 0}',
+            "The messages of WebSockets with a and .b go to standard output, without content.",
+        ),
         ('control.socket = "off"', "There is no control API."),
         ('intercept = {mode = "all-but", leave_alone = []}', "It looks into every tunnel, at port 443."),
         (
@@ -166,6 +174,11 @@ NOT_LEFT_ALONE = (
     'intercept.leave_alone does not have "defaults": banks, health and updates of operating systems are looked into '
     "too."
 )
+EVERY_MESSAGE = (
+    "it writes down what is said in every WebSocket that it can see, passwords and all: name the hosts that you mean "
+    "in log.websocket_hosts."
+)
+NO_MESSAGE = "log.websocket_hosts is empty: no message of a WebSocket will be written down."
 NO_HOSTS = 'intercept.mode is "listed", but intercept.hosts is empty: no tunnel will be looked into.'
 
 
@@ -201,6 +214,12 @@ def not_refused(word: str) -> str:
         ('control.metrics = ["tcp:9180"]', [EXPOSED]),
         ('control.metrics = ["unix:/run/m.sock", "tcp:9180"]', [EXPOSED]),
         ('control.metrics = ["unix:/run/m.sock", "tcp:9180:interface=127.0.0.1", "systemd:INET:name=x"]', []),
+        ('log.websocket = "/var/log/ws.log"', [EVERY_MESSAGE]),
+        ('log.websocket = "-"\nlog.websocket_max_content = 0', []),
+        ('log.websocket = "-"\nlog.websocket_hosts = ["a.test"]', []),
+        ('log.websocket = "-"\nlog.websocket_hosts = []', [NO_MESSAGE]),
+        ("log.websocket_hosts = []", []),
+        ('log.websocket = ""', []),
         ('intercept.mode = "listed"', [NO_HOSTS]),
         ('intercept.mode = "listed"\nintercept.hosts = ["a.test"]\nintercept.leave_alone = []', []),
         ('intercept.mode = "listed"\nintercept.hosts = ["*"]\nintercept.leave_alone = []', [NOT_LEFT_ALONE]),

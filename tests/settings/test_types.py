@@ -72,7 +72,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "stream_window": 262144,
     },
     "control": {"socket": "", "metrics": ()},
-    "log": {"access": "", "format": "squid", "level": "info"},
+    "log": {
+        "access": "",
+        "format": "squid",
+        "level": "info",
+        "websocket": "off",
+        "websocket_hosts": ("*",),
+        "websocket_max_content": 16384,
+    },
 }
 
 

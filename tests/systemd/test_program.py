@@ -55,6 +55,7 @@ def test_service_of_settings() -> None:
 @pytest.mark.parametrize(
     ("text", "writable"),
     [
+        ('[log]\naccess = "/srv/logs/access.log"\nwebsocket = "/srv/secret/ws.log"', ("/srv/logs", "/srv/secret")),
         ("", ()),
         ('log.access = "off"', ()),
         ('log.access = "-"', ()),

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from tests.workers.conftest import LOOPBACK, FakeProcess, MakeOrders, Processes
 from twistedproxy.control.link import CannotUse, Report, Startup
 from twistedproxy.listeners import Listeners
+from twistedproxy.logs import CannotLog
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.usage import Usage
-from twistedproxy.worker import CannotLog, Worker
+from twistedproxy.worker import Worker
 from twistedproxy.workers.local import LocalWorker
 from twistedproxy.workers.supervisor import Supervisor
 from twistedproxy.workers.workforce import STARTING, Workforce
@@ -131,9 +132,16 @@ def test_access_log_that_cannot_be_opened(daemon: Daemon, tmp_path: Path, worker
         daemon.prepare(workers=workers, log__access=str(tmp_path))
 
 
-def test_access_log_of_processes_is_tried_out(daemon: Daemon, tmp_path: Path) -> None:
-    daemon.prepare(workers=2)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_log_of_messages_that_cannot_be_opened(daemon: Daemon, tmp_path: Path, workers: int) -> None:
+    with pytest.raises(CannotLog, match=r"^the log of messages .* cannot be opened: Is a directory$"):
+        daemon.prepare(workers=workers, log__websocket=str(tmp_path))
+
+
+def test_logs_of_processes_are_tried_out(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.prepare(workers=2, log__websocket=str(tmp_path / "websocket.log"))
     assert (tmp_path / "access.log").exists()
+    assert (tmp_path / "websocket.log").exists()
 
 
 @pytest_twisted.ensureDeferred

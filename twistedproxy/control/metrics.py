@@ -35,7 +35,11 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 _COUNTERS: Final = (
     ("connections_accepted", "connections_accepted", "Client connections that were accepted"),
     ("connections_refused", "connections_refused", "Client connections that were refused, since their client has many"),
-    ("log_lines_lost", "log_lines_lost", "Lines of the access log that could not be written"),
+    (
+        "log_lines_lost",
+        "log_lines_lost",
+        "Lines of the access log and the log of messages that could not be written",
+    ),
     ("cpu_seconds", "cpu_seconds", "Processor time, of user and system together"),
 )
 """Attribute of `Statistics`, name without its suffix, and what it counts."""

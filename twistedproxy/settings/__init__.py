@@ -3,6 +3,7 @@
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
+from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.sources import Sources
@@ -10,7 +11,6 @@ from twistedproxy.settings.types import (
     AccessSettings,
     DownstreamSettings,
     ForwardingSettings,
-    LogSettings,
     ResolverSettings,
     Settings,
     TunnelSettings,

@@ -8,14 +8,16 @@ from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
 from twistedproxy.settings.hosts import DEFAULTS
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.keys import suggested_variable
+from twistedproxy.settings.log import NOWHERE, LogSettings
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
-from twistedproxy.settings.quantities import duration_text
+from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.settings.spelling import printable
-from twistedproxy.settings.types import AccessSettings, LogSettings, Settings
+from twistedproxy.settings.types import AccessSettings, Settings
 
 WARNING = "warning: "
+EVERY_HOST = "*"
 
 
 def describe(settings: Settings, ignored: Iterable[str] = ()) -> list[str]:
@@ -66,6 +68,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 "with the rights of this machine."
             )
     yield from _about_intercept(settings.intercept)
+    yield from _about_messages(settings.log)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
     ]
@@ -100,6 +103,18 @@ def _about_intercept(intercept: InterceptSettings) -> Iterator[str]:
         )
 
 
+def _about_messages(log: LogSettings) -> Iterator[str]:
+    if log.websocket in NOWHERE:
+        return
+    if not log.websocket_hosts:
+        yield "log.websocket_hosts is empty: no message of a WebSocket will be written down."
+    elif EVERY_HOST in log.websocket_hosts and log.websocket_max_content:
+        yield (
+            "it writes down what is said in every WebSocket that it can see, passwords and all: name the hosts that "
+            "you mean in log.websocket_hosts."
+        )
+
+
 def _meaning(settings: Settings) -> Iterator[str]:
     for description in settings.downstream.listen:
         endpoint = parse_endpoint(description)
@@ -121,6 +136,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield f"Its certificate authority is {which}."
     yield from _intercept(settings.intercept)
     yield _access_log(settings.log)
+    yield from _messages(settings.log)
     yield f"The operational log has everything from the level {settings.log.level} on."
     yield from _control(settings.control)
     yield _workers(settings.service)
@@ -174,6 +190,15 @@ def _access_log(log: LogSettings) -> str:
         case path:
             where = path
     return f"The access log goes to {where}, in the {log.format} format."
+
+
+def _messages(log: LogSettings) -> Iterator[str]:
+    if log.websocket in NOWHERE or not log.websocket_hosts:
+        return
+    whose = "all hosts" if EVERY_HOST in log.websocket_hosts else _joined(log.websocket_hosts)
+    what = f"up to {size_text(log.websocket_max_content)} of each" if log.websocket_max_content else "without content"
+    where = "standard output" if log.websocket == "-" else log.websocket
+    yield f"The messages of WebSockets with {whose} go to {where}, {what}."
 
 
 def _control(control: ControlSettings) -> Iterator[str]:

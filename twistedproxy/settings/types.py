@@ -1,25 +1,23 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `operation`, are the only place where a key, its default, its limits and its
-description stand. The file is checked against them, and ``docs/settings.md`` and the output of
+These types, with those of `operation`, `interception` and `log`, are the only place where a key, its default, its
+limits and its description stand. The file is checked against them, and ``docs/settings.md`` and the output of
 ``--print-settings`` are made from them. Durations are float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated
 
 import msgspec
 
 from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
-from twistedproxy.settings.kinds import choice, count, duration, flag, size, special
+from twistedproxy.settings.kinds import count, duration, flag, size, special
+from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 
 _KIB = 1024
-
-LogFormat: TypeAlias = Literal["squid", "combined", "json"]
-LogLevel: TypeAlias = Literal["debug", "info", "warn", "error", "critical"]
 
 
 class DownstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -357,40 +355,6 @@ class ForwardingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             examples=["proxy-1.example"],
         ),
     ] = ""
-
-
-class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is written down, where, and in which form."""
-
-    access: Annotated[
-        str,
-        special(
-            "log path",
-            "Where the access log goes, one line for each request and each tunnel: a path, `-` for "
-            "standard output, `off` for none. When it is empty: standard output in the foreground, "
-            "`access.log` in the state directory as a daemon. SIGUSR1 opens the file anew, for log "
-            "rotation.",
-            examples=["/var/log/twistedproxy/access.log"],
-        ),
-    ] = ""
-    format: Annotated[
-        LogFormat,
-        choice(
-            "The form of the access log's lines: `squid` (Squid's native format), `combined` (as web "
-            "servers write it), or `json` (one object a line, with everything that is known).",
-            get_args(LogFormat),
-            examples=["json"],
-        ),
-    ] = "squid"
-    level: Annotated[
-        LogLevel,
-        choice(
-            "From which level on the operational log (starts, stops, reloads, faults) is written. It is "
-            "not the access log.",
-            get_args(LogLevel),
-            examples=["warn"],
-        ),
-    ] = "info"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -78,10 +78,8 @@ def service_of(
 
 
 def _writable(settings: Settings, socket_activation: bool) -> tuple[str, ...]:
-    """The directories of its log and its sockets that are not the service's own already."""
-    written: list[str] = []
-    if settings.log.access not in _NO_PATH:
-        written.append(settings.log.access)
+    """The directories of its logs and its sockets that are not the service's own already."""
+    written = [log for log in (settings.log.access, settings.log.websocket) if log not in _NO_PATH]
     if not socket_activation:
         endpoints = map(parse_endpoint, settings.downstream.listen)
         written += [endpoint.arguments["address"] for endpoint in endpoints if endpoint.kind == "unix"]

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred, succeed
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
+from twistedproxy.logs import CannotLog
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics, grown
-from twistedproxy.worker import CannotLog, Worker
+from twistedproxy.worker import Worker
 
 
 class LocalWorker:
@@ -33,7 +34,7 @@ class LocalWorker:
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
         self.worker.use(orders.settings, orders.generation, listeners)
         try:
-            self.worker.open_access_log()
+            self.worker.logs.open()
         except CannotLog as error:
             return succeed([f"{error}: the old one stays in use"])
         return succeed([])
@@ -65,7 +66,7 @@ class LocalWorker:
         return succeed(self.worker.learned(host, forget))
 
     def reopen_logs(self) -> None:
-        self.worker.plane.access_log.reopen()
+        self.worker.logs.reopen()
 
     def set_level(self, level: str) -> None:
         """The daemon's log is the worker's."""

@@ -41,11 +41,12 @@ from twistedproxy.control.link import (
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import CannotListen, Listeners
+from twistedproxy.logs import CannotLog
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket
 from twistedproxy.usage import Usage
-from twistedproxy.worker import CannotLog, Worker
+from twistedproxy.worker import Worker
 
 LINK_DESCRIPTOR: Final = 3
 """The descriptor at which the worker finds its end of the link."""
@@ -117,7 +118,7 @@ class WorkerEnd(LinkEnd):
         self._set_level(orders.level)
         complaint = ""
         try:
-            worker.open_access_log()
+            worker.logs.open()
         except CannotLog as error:
             complaint = f"{error}: the old one stays in use"
         self._listeners.close_gone()
@@ -166,7 +167,7 @@ class WorkerEnd(LinkEnd):
     def reopen_logs(self) -> dict[str, Any]:
         """Go on in new log files."""
         if self._worker is not None:
-            self._worker.plane.access_log.reopen()
+            self._worker.logs.reopen()
         if self._log_observer is not None:
             self._log_observer.reopen()
         return {}

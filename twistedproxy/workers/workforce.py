@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
+from twistedproxy.logs import try_out
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.statistics import Statistics, added_up
-from twistedproxy.worker import Worker, access_log_file
+from twistedproxy.worker import Worker
 from twistedproxy.workers.entrance import Entrance
 from twistedproxy.workers.fleet import Fleet
 from twistedproxy.workers.local import LocalWorker
@@ -97,13 +98,11 @@ class Workforce:
         if isinstance(fleet, LocalWorker):
             self.entrance.server = fleet.worker.factory
             fleet.worker.use(orders.settings, orders.generation, listeners)
-            fleet.worker.open_access_log()
+            fleet.worker.logs.open()
             return
         listeners.rest()
-        # They open it in time; whoever starts the daemon should hear now when that is not possible.
-        log = access_log_file(orders.settings, self._startup.access_log_path, self._standard_output, self._reactor)
-        if log is not None:
-            log.close()
+        # They open them in time; whoever starts the daemon should hear now when that is not possible.
+        try_out(orders.settings.log, self._startup.access_log_path, self._standard_output, self._reactor)
 
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
         """Begin to serve. Fires when all take connections, be it that a reload has replaced them meanwhile."""
