@@ -109,6 +109,85 @@ def test_an_answer_to_head_has_no_content() -> None:
     assert wire.records.reasons[-1] == ""
 
 
+UPGRADE = GET.replace(
+    b"\r\n\r\n",
+    b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+)
+TAKES_WEBSOCKET = {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+
+
+def switched() -> tuple[Wire, SecureOrigin, MemoryTransport]:
+    """A WebSocket through a stream."""
+    wire, there = begun(settings=TAKES_WEBSOCKET)
+    client = ask(wire, UPGRADE)
+    there.pump()
+    there.act(lambda h2: h2.send_headers(3, [(b":status", b"200"), (b"sec-websocket-protocol", b"chat")]))
+    return wire, there, client
+
+
+def test_a_websocket_is_an_extended_connect() -> None:
+    """RFC 8441 section 5, with the example of RFC 6455 section 1.3 on the other side."""
+    _, there, client = switched()
+    assert len(there.wire.origins) == 1
+    request = there.requests[3]
+    assert (request[b":method"], request[b":protocol"], request[b":path"]) == (b"CONNECT", b"websocket", b"/")
+    assert request[b"sec-websocket-version"] == b"13"
+    assert not {b"sec-websocket-key", b"upgrade", b"connection"} & set(request)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert b"\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert b"\r\nsec-websocket-protocol: chat\r\n" in answer
+
+
+def test_a_websockets_bytes_pass_both_ways_until_both_have_ended() -> None:
+    wire, there, client = switched()
+    client.take()
+    client.receive(b"\x81\x85ping")
+    there.pump()
+    assert there.contents == {3: b"\x81\x85ping"}
+    there.act(lambda h2: h2.send_data(3, b"\x81\x04pong"))
+    assert client.take() == b"\x81\x04pong"
+    there.act(lambda h2: h2.end_stream(3))
+    assert client.write_closed
+    client.peer_closes()
+    there.pump()
+    assert there.ended == [1, 3]
+    record = wire.records.all[-1]
+    assert (record.kind, record.status, record.reason) == ("tunnel", 101, "")
+    assert (wire.pool.open_connections, wire.pool.idle_connections) == (1, 1)
+
+
+def test_a_websocket_breaks_off_with_its_connection() -> None:
+    wire, _there, client = switched()
+    client.take()
+    wire.origins[0].peer_resets()
+    wire.pass_time(1)
+    assert client.closed == "aborted"
+    assert wire.records.reasons[-1] == "upstream_reset"
+
+
+def test_a_websocket_that_the_origin_refuses_is_an_answer() -> None:
+    wire, there = begun(settings=TAKES_WEBSOCKET)
+    client = ask(wire, UPGRADE)
+    there.pump()
+    there.answer(3, b"no", (b"x-why", b"because"))
+    # It said 200 to a question that has no other good answer than a switch.
+    assert client.take().startswith(b"HTTP/1.1 101 ")
+    client = ask(wire, UPGRADE)
+    there.pump()
+    there.act(lambda h2: h2.send_headers(5, [(b":status", b"403"), (b"content-length", b"0")], end_stream=True))
+    assert client.take().startswith(b"HTTP/1.1 403 Forbidden\r\n")
+
+
+def test_a_websocket_has_its_own_connection_where_the_origin_knows_no_other_way() -> None:
+    wire, there = begun()
+    ask(wire, UPGRADE)
+    there.pump()
+    assert list(there.requests) == [1]
+    assert len(wire.origins) == 2
+
+
 def test_repr_tells_its_number() -> None:
     wire, there = begun()
     client = ask(wire)

@@ -57,6 +57,7 @@ class RequestStream(Stream):
         "deadline_bucket",
         "exchange",
         "listener",
+        "number",
     )
 
     broken = False
@@ -65,6 +66,7 @@ class RequestStream(Stream):
         super().__init__(connection.session, number)
         self.client_address = connection.client_address
         self.client_port = connection.client_port
+        self.number = connection.number
         self.listener = connection.listener
         self.deadline = inf
         self.deadline_bucket = 0

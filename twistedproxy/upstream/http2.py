@@ -7,8 +7,10 @@ made under; those that it has then go on to their end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from h2.errors import ErrorCodes
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
@@ -53,12 +55,14 @@ class SharedConnection(TwistedProtocol):
         generation: int,
         settings: Settings,
         deadlines: Deadlines,
+        call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         self.key = key
         self.address = address
         self.generation = generation
         self.settings = settings.upstream
         self.deadlines = deadlines
+        self.call_later = call_later
         self.exchanges = 0
         """How many streams it has had."""
         self.head_limits = HeadLimits(settings.upstream.max_head_size, settings.upstream.max_fields)
@@ -243,3 +247,6 @@ class SharedConnection(TwistedProtocol):
         for stream in self._session.end():
             if isinstance(stream, UpstreamStream):
                 stream.lost(error)
+            else:
+                # It has become somebody's transport.
+                stream.reset_received(ErrorCodes.CANCEL)

@@ -6,8 +6,6 @@ for, so that whoever listens need not know.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,9 +21,11 @@ from twistedproxy.errors import (
 )
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Target
+from twistedproxy.http.websocket_handshake import accept_for
 from twistedproxy.http2.fields import Block, request_block, response_head, response_trailers, trailer_block
 from twistedproxy.http2.session import Session
 from twistedproxy.http2.stream import UNKNOWN, Stream
+from twistedproxy.stream_transport import StreamTransport
 from twistedproxy.upstream.carrier import ResponseListener
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ MAX_INTERIM_RESPONSES: Final = 100
 """Interim (1xx) responses that an origin may send before its final one."""
 
 _WEBSOCKET: Final = b"websocket"
-_ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class UpstreamStream(Stream):
@@ -71,6 +70,11 @@ class UpstreamStream(Stream):
     def address(self) -> str:
         """The origin's address and port."""
         return self._connection.address
+
+    @property
+    def full(self) -> bool:
+        """Whether the origin has yet to read what it was sent; a switch does not depend on the siblings."""
+        return self.unsaid > 0 or (self.session.blocked and not self._switching)
 
     # ------------------------------------------------------------ the request
 
@@ -139,9 +143,7 @@ class UpstreamStream(Stream):
         lines = [line for line in head.fields.lines if line[0] != b"content-length"]
         lines.append((b"upgrade", _WEBSOCKET))
         if self._key:
-            # RFC 6455 section 4.2.2; not a secret, and no signature.
-            digest = hashlib.sha1(self._key + _ACCEPT_GUID, usedforsecurity=False).digest()
-            lines.append((b"sec-websocket-accept", base64.b64encode(digest)))
+            lines.append((b"sec-websocket-accept", accept_for(self._key)))
         return ResponseHead(101, b"Switching Protocols", 1, Fields(lines), version=head.version)
 
     def content_received(self, content: bytes) -> None:
@@ -221,7 +223,10 @@ class UpstreamStream(Stream):
         self._connection.flush()
 
     def detach(self) -> tuple[Any, bytes]:
-        raise NotImplementedError
+        self._leave()
+        connection = self._connection
+        transport = StreamTransport(self, connection.transport, connection.flush, connection.call_later)
+        return transport, b""
 
     def _leave(self) -> None:
         self._listener = None

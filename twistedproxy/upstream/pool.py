@@ -251,8 +251,13 @@ class Pool:
 
     def speaker(self, making: Making, address: str, protocol: bytes | None) -> Connection:
         snapshot = making.snapshot
-        kind = SharedConnection if protocol == b"h2" else UpstreamConnection
-        return kind(self, making.key, address, snapshot.generation, snapshot.settings, self._deadlines)
+        key = making.key
+        if protocol == b"h2":
+            call_later = self._reactor.callLater
+            return SharedConnection(
+                self, key, address, snapshot.generation, snapshot.settings, self._deadlines, call_later
+            )
+        return UpstreamConnection(self, key, address, snapshot.generation, snapshot.settings, self._deadlines)
 
     def made(self, making: Making, speaker: Connection) -> None:
         key = making.key
