@@ -119,3 +119,19 @@ def test_what_is_said_is_plain_so_that_its_cost_is_linear() -> None:
     out = pair.owner.take()
     assert value in out
     assert len(out) == 9 + 1 + 3 + 3 + len(value)
+
+
+def test_a_size_of_the_table_that_is_not_allowed_any_more_is_not_said() -> None:
+    pair = Pair()
+    stream = pair.request(1)
+    for size in (0, 4000, 100):
+        pair.owner.received(hello([(1, size)]))
+    pair.owner.take()
+    stream.say_head(OK, False)
+    # 0 and 100.
+    assert pair.owner.take()[9:].startswith(b"\x20\x3f\x45\x88")
+    pair.owner.received(hello([(1, 4000)]) + hello([(1, 50)]))
+    pair.owner.take()
+    stream.say_end([(b"c", b"d")])
+    pair.session.pump()
+    assert pair.owner.take()[9:].startswith(b"\x3f\x13\x40")

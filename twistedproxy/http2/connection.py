@@ -113,14 +113,16 @@ class Connection(H2Connection):
         return frame_header(size, 0, END_STREAM if end else 0, number) + content
 
     def settings_changed(self) -> None:
-        """The peer has sent settings: keep what is to be said of the compression table short (RFC 7541 section 4.2)."""
+        """The peer has sent settings: say of the table's sizes the smallest and the last (RFC 7541 section 4.2).
+
+        The library would say all, and so sizes that are not allowed any more.
+        """
         encoder = self.encoder
         changes = encoder.table_size_changes
         if changes:
             # The library would forget a change that is made twice.
             encoder.header_table.resized = True
-            if len(changes) > 2:
-                changes[:] = [min(changes), changes[-1]]
+            changes[:] = sorted({min(changes), changes[-1]})
 
 
 def _nothing(headers: object) -> None:
