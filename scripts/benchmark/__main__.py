@@ -13,17 +13,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from benchmark import intercept_report, service_report
 from benchmark.installing import install
+from benchmark.intercept import INTERCEPTED, addresses_needed
+from benchmark.interceptors import INTERCEPTORS
 from benchmark.measures import MEASURES, Bench, LoadFailed, Measure, Work, resident_memory
 from benchmark.origins import start_origins
 from benchmark.processes import DidNotStart
 from benchmark.proxies import PROXIES, ROOT, Proxy, Running, start
 from benchmark.report import OUR_NAME, Results, page, tables
 from benchmark.service import PARTS, measure_service
-from benchmark.service_report import kept, replaced, section, service_tables
 from benchmark.sharing import measure_sharing, sharing_text
+from benchmark.tls_origin import start_tls_origin
 
 PAGE_FILE = ROOT / "docs" / "benchmarks.md"
 # Access logs are here, so that no disk is measured: tinyproxy waits for it at each line.
@@ -78,6 +82,16 @@ def _options() -> argparse.Namespace:
         metavar="PROXIES",
         help="also resident memory from request 100,000 to request 1,000,000, several minutes a proxy (ours)",
     )
+    intercepted = [measure.name for measure in INTERCEPTED]
+    options.add_argument(
+        "--intercept",
+        nargs="?",
+        const=intercepted,
+        type=_names(intercepted),
+        metavar="MEASURES",
+        help=f"instead, what it costs to look into tunnels: {', '.join(intercepted)} (all); with those of the proxies "
+        f"that can: {', '.join(proxy.name for proxy in INTERCEPTORS)}",
+    )
     options.add_argument(
         "--service",
         nargs="?",
@@ -92,13 +106,15 @@ def _options() -> argparse.Namespace:
     options.add_argument(
         "--write",
         action="store_true",
-        help="write docs/benchmarks.md, for whole runs only; with --service, that part of it",
+        help="write docs/benchmarks.md, for whole runs only; with --intercept or --service, that part of it",
     )
     chosen = options.parse_args()
     if chosen.write and (chosen.only or chosen.proxies or chosen.quick or chosen.sharing):
         options.error("--write is for a whole run, without --only, --proxies, --quick and --sharing")
     if chosen.write and chosen.service and len(chosen.service) < len(PARTS):
         options.error("--write is for all parts of the service")
+    if chosen.write and chosen.intercept and len(chosen.intercept) < len(INTERCEPTED):
+        options.error("--write is for all measures of interception")
     return chosen
 
 
@@ -195,8 +211,36 @@ def _compare(chosen: argparse.Namespace) -> None:
     if chosen.write:
         if any(results.cost(measure.name, OUR_NAME) is None for measure in results.measures):
             raise SystemExit("bench: a figure of ours is missing; docs/benchmarks.md is as it was")
-        PAGE_FILE.write_text(page(results, kept(PAGE_FILE.read_text())))
+        old = PAGE_FILE.read_text()
+        sections = {"intercept": intercept_report.SECTION.kept(old), "service": service_report.SECTION.kept(old)}
+        PAGE_FILE.write_text(page(results, sections))
         say("wrote docs/benchmarks.md")
+
+
+def _look_inside(chosen: argparse.Namespace) -> None:
+    """What it costs to look into tunnels."""
+    wanted = [proxy for proxy in INTERCEPTORS if chosen.proxies is None or proxy.name in chosen.proxies]
+    install(wanted)
+    work, rounds = _work(chosen)
+    results = Results(
+        proxies=[proxy for proxy in wanted if proxy.available()],
+        measures=[measure for measure in INTERCEPTED if measure.name in chosen.intercept],
+        rounds=rounds,
+    )
+    results.problems += [f"{proxy.title}: it is not installed." for proxy in wanted if not proxy.available()]
+    addresses = addresses_needed(rounds, max(proxy.tunnels for proxy in INTERCEPTORS))
+    begun = os.getloadavg()[0]
+    with _memory_directory() as directory, ExitStack() as stack:
+        origins = start_origins(directory / "origins", stack)
+        tls = start_tls_origin(directory / "tls-origin", stack, addresses)
+        run = Run(Bench(replace(origins, tls=tls), directory, work), results)
+        for measure in results.measures:
+            run.measure(measure)
+    _print(tables(results), results.problems)
+    if chosen.write:
+        text = intercept_report.section(results, begun)
+        PAGE_FILE.write_text(intercept_report.SECTION.replaced(PAGE_FILE.read_text(), text))
+        say("wrote interception's part of docs/benchmarks.md")
 
 
 def _serve(chosen: argparse.Namespace) -> None:
@@ -205,11 +249,12 @@ def _serve(chosen: argparse.Namespace) -> None:
     with _memory_directory() as directory, ExitStack() as stack:
         origins = start_origins(directory / "origins", stack)
         found = measure_service(Bench(origins, directory, Work()), chosen.service, say)
-    _print(service_tables(found), found.problems)
+    _print(service_report.service_tables(found), found.problems)
     if chosen.write:
         if found.problems:
             raise SystemExit("bench: a figure is missing; docs/benchmarks.md is as it was")
-        PAGE_FILE.write_text(replaced(PAGE_FILE.read_text(), section(found)))
+        text = service_report.section(found)
+        PAGE_FILE.write_text(service_report.SECTION.replaced(PAGE_FILE.read_text(), text))
         say("wrote the service's part of docs/benchmarks.md")
 
 
@@ -228,6 +273,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
     if chosen.sharing:
         _print([("Two ways to share a port", sharing_text(measure_sharing(say)))], [])
+    elif chosen.intercept:
+        _look_inside(chosen)
     elif chosen.service:
         _serve(chosen)
     else:

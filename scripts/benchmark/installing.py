@@ -1,6 +1,7 @@
 """Puts the peers and the load generator on this machine.
 
-Debian's come with apt-get, as root; PyPI's go into virtual environments of their own under ``.cache/bench``.
+Debian's come with apt-get, as root; PyPI's go into virtual environments of their own under ``.cache/bench``, and so do
+those of Debian's that cannot be installed beside another.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +30,8 @@ def install(proxies: Sequence[Proxy]) -> None:
         _install_debian(packages)
     for name in sorted({proxy.pypi for proxy in proxies if proxy.pypi and not proxy.available()}):
         _install_pypi(name)
+    for name in sorted({proxy.unpacked for proxy in proxies if proxy.unpacked and not proxy.available()}):
+        _unpack_debian(name)
     missing = [name for name in TOOLS if program(name) is None]
     if missing:
         raise SystemExit(f"bench: cannot measure without {' and '.join(missing)}")
@@ -52,6 +56,21 @@ def _install_debian(packages: Sequence[str]) -> None:
     finally:
         if ours:
             POLICY.unlink()
+
+
+def _unpack_debian(name: str) -> None:
+    print(f"bench: unpacking {name} under .cache/bench", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="bench-") as downloads:
+        try:
+            _run(["apt-get", "download", name], downloads)
+            (package,) = Path(downloads).glob("*.deb")
+            _run(["dpkg-deb", "--extract", str(package), str(ENVIRONMENTS / name)], downloads)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"bench: cannot unpack {name}: {error}", file=sys.stderr)
+
+
+def _run(argv: list[str], directory: str) -> None:
+    subprocess.run(argv, capture_output=True, check=True, cwd=directory)
 
 
 def _install_pypi(name: str) -> None:

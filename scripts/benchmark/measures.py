@@ -112,7 +112,7 @@ def wrk(bench: Bench, running: Running, name: str, seconds: int, *, close: bool 
 def _get(name: str) -> Callable[[Bench, Running], float]:
     def microseconds_per_request(bench: Bench, running: Running) -> float:
         seconds = min(5, max(2, round(bench.work.requests / running.rates[name])))
-        with _cpu(running) as cpu:
+        with cpu_spent(running) as cpu:
             requests = wrk(bench, running, name, seconds)
         return cpu.seconds * 1e6 / requests
 
@@ -132,14 +132,14 @@ def _rate(name: str) -> Callable[[Bench, Running], None]:
 
 
 @dataclass(slots=True)
-class _Cpu:
+class Cpu:
     seconds: float = 0.0
 
 
 @contextmanager
-def _cpu(running: Running) -> Iterator[_Cpu]:
+def cpu_spent(running: Running) -> Iterator[Cpu]:
     """The CPU time that the proxy spends in the block, with what it does just after the load's end."""
-    cpu = _Cpu()
+    cpu = Cpu()
     before = running.process.cpu_seconds()
     yield cpu
     running.process.pause(SETTLE_SECONDS)
@@ -173,7 +173,7 @@ def _bulk_argv(bench: Bench, running: Running, mib: int) -> list[str]:
 
 def _cpu_seconds_per_gib(bench: Bench, running: Running) -> float:
     mib = max(16, int(running.proxy.bulk_mib * bench.work.bulk_share))
-    with _cpu(running) as cpu:
+    with cpu_spent(running) as cpu:
         _tunnels(running, _bulk_argv(bench, running, mib))
     return cpu.seconds / (mib / 1024)
 
@@ -184,7 +184,7 @@ def _setup_argv(bench: Bench, running: Running, count: int) -> list[str]:
 
 def _microseconds_per_tunnel(bench: Bench, running: Running) -> float:
     tunnels = max(50, int(running.proxy.tunnels * bench.work.tunnels_share))
-    with _cpu(running) as cpu:
+    with cpu_spent(running) as cpu:
         _tunnels(running, _setup_argv(bench, running, tunnels))
     return cpu.seconds * 1e6 / tunnels
 

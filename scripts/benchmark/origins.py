@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.processes import Process, free_ports
 
-NGINX = """
+NGINX_HEAD = """
 daemon off;
 master_process off;
 worker_processes 1;
@@ -33,6 +33,8 @@ http {
     default_type text/plain;
     client_body_temp_path body; proxy_temp_path proxied; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+"""
+NGINX_PLAIN = """
     server {
         listen 127.0.0.1:%(port)d backlog=4096;
         root files;
@@ -43,27 +45,48 @@ SIZES = {"100": 100, "10k": 10 * 1024}
 
 
 @dataclass(frozen=True, slots=True)
+class TLSOrigin:
+    """The port of the origin with TLS, the certificate of the authority to trust, and at how many addresses it is."""
+
+    port: int
+    authority: Path
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
-    """The loopback ports of the HTTP origin and of the one for tunnels."""
+    """The loopback ports of the HTTP origin and of the one for tunnels; with ``tls`` where tunnels are opened."""
 
     http: int
     stream: int
+    tls: TLSOrigin | None = None
 
 
-def start_origins(directory: Path, stack: ExitStack) -> Origins:
-    """Start both; ``stack`` stops them."""
-    http, stream = free_ports(2)
+def write_files(directory: Path) -> None:
+    """Make the directory of an nginx, with what it serves."""
     files = directory / "files"
     files.mkdir(parents=True)
     directory.chmod(0o755)
     for name, size in SIZES.items():
         (files / name).write_bytes((b"0123456789abcdef" * (size // 16 + 1))[:size])
-    (directory / "nginx.conf").write_text(NGINX % {"port": http})
+
+
+def start_nginx(directory: Path, port: int, stack: ExitStack) -> None:
+    """Start the nginx whose configuration is in ``directory``; ``stack`` stops it."""
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    for argv, port in (
-        ([nginx, "-p", f"{directory}/", "-e", "error.log", "-c", "nginx.conf"], http),
-        ([sys.executable, str(Path(__file__).with_name("stream_origin.py")), str(stream)], stream),
-    ):
-        process = stack.enter_context(Process(argv, output=directory / "output", cwd=directory))
-        process.await_port(port)
+    _start([nginx, "-p", f"{directory}/", "-e", "error.log", "-c", "nginx.conf"], directory, port, stack)
+
+
+def start_origins(directory: Path, stack: ExitStack) -> Origins:
+    """Start both; ``stack`` stops them."""
+    http, stream = free_ports(2)
+    write_files(directory)
+    (directory / "nginx.conf").write_text(NGINX_HEAD + NGINX_PLAIN % {"port": http})
+    start_nginx(directory, http, stack)
+    _start([sys.executable, str(Path(__file__).with_name("stream_origin.py")), str(stream)], directory, stream, stack)
     return Origins(http, stream)
+
+
+def _start(argv: list[str], directory: Path, port: int, stack: ExitStack) -> None:
+    process = stack.enter_context(Process(argv, output=directory / "output", cwd=directory))
+    process.await_port(port)

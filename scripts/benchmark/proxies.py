@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from benchmark.origins import Origins
@@ -31,12 +32,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start a proxy: its command line, and the routes that it will offer."""
+    """How to start a proxy: its command line, and the routes that it will offer.
+
+    ``authority`` is the certificate that the clients of one that looks into tunnels trust.
+    """
 
     argv: list[str]
     plain: Route
     tunnel_http: Route
     tunnel_stream: Route
+    authority: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Proxy:
     """One proxy of the table, ``launch`` writes its configuration to a directory.
 
     ``plain_note`` and ``tunnel_note`` are set where the proxy cannot forward and does its nearest equivalent.
-    ``bulk_mib`` and ``tunnels`` are the units of work of one round: fewer for those that need long for one.
+    ``bulk_mib``, ``tunnels`` and ``requests_share`` are the work of one round: less for those that need long for it.
+    ``unpacked`` is a Debian package that cannot be installed beside another, and is only unpacked.
     ``silent_close`` says that it closes after a response without a word of it in the response.
     """
 
@@ -54,8 +60,10 @@ class Proxy:
     launch: Callable[[Path, Origins], Launch]
     debian: str = ""
     pypi: str = ""
+    unpacked: str = ""
     bulk_mib: int = 2048
     tunnels: int = 2000
+    requests_share: float = 1.0
     measures: frozenset[str] = field(default=frozenset({"get-100", "get-10k", "bulk", "setup", "idle"}))
     silent_close: bool = False
     plain_note: str = ""
@@ -65,6 +73,8 @@ class Proxy:
         """Is its program there?"""
         if self.pypi:
             return (ENVIRONMENTS / self.pypi / "bin").is_dir()
+        if self.unpacked and not (ENVIRONMENTS / self.unpacked / "usr").is_dir():
+            return False
         if self.debian:
             return program(self.debian) is not None
         return (ROOT / ".venv" / "bin" / "twistd").exists()
@@ -72,12 +82,16 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A proxy that has been started; ``rates`` holds the requests a second that it has shown, by file."""
+    """A proxy that has been started.
+
+    ``rates`` holds the requests a second that it has shown, by file; ``names`` counts the addresses that it has seen.
+    """
 
     proxy: Proxy
     process: Process
     launch: Launch
     rates: dict[str, float] = field(default_factory=dict)
+    names: Iterator[int] = field(default_factory=count)
 
 
 def start(proxy: Proxy, directory: Path, origins: Origins) -> Running:
@@ -106,10 +120,10 @@ def printed_version(*argv: str) -> str:
     return found.group() if found else "?"
 
 
-def _forwarding(argv: list[str], port: int) -> Launch:
+def forwarding(argv: list[str], port: int, authority: Path | None = None) -> Launch:
     """A forward proxy has one port for everything."""
     route = Route(port, asks=True)
-    return Launch(argv, plain=route, tunnel_http=route, tunnel_stream=route)
+    return Launch(argv, plain=route, tunnel_http=route, tunnel_stream=route, authority=authority)
 
 
 # ---------------------------------------------------------------- ours
@@ -137,10 +151,10 @@ def _launch_ours(directory: Path, _origins: Origins) -> Launch:
     settings = directory / "pyproxy.toml"
     settings.write_text(OURS % {"port": port, "directory": directory})
     twistd = str(ROOT / ".venv" / "bin" / "twistd")
-    return _forwarding([twistd, "-n", "--pidfile=", "pyproxy", "--config", str(settings)], port)
+    return forwarding([twistd, "-n", "--pidfile=", "pyproxy", "--config", str(settings)], port)
 
 
-def _ours_version() -> str:
+def our_version() -> str:
     code = "import twistedproxy, twisted; print(twistedproxy.__version__, 'on Twisted', twisted.__version__)"
     python = str(ROOT / ".venv" / "bin" / "python")
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
@@ -168,17 +182,21 @@ shutdown_lifetime 1 seconds
 """
 
 
+def squid_user() -> list[str]:
+    """What makes a command Squid's user, where root would start it."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or not setpriv:
+        return []
+    # Squid does not stay root, and would lose the kernel's promise to end it when the benchmark is killed.
+    return [setpriv, "--reuid", "proxy", "--regid", "proxy", "--clear-groups", "--pdeathsig", "KILL"]
+
+
 def _launch_squid(directory: Path, _origins: Origins) -> Launch:
     (port,) = free_ports(1)
     settings = directory / "squid.conf"
     settings.write_text(SQUID % {"port": port, "directory": directory})
-    argv = [program("squid") or "squid", "-N", "-f", str(settings)]
-    setpriv = shutil.which("setpriv")
-    if os.geteuid() == 0 and setpriv:
-        # Squid does not stay root, and would lose the kernel's promise to end it when the benchmark is killed.
-        user = ["--reuid", "proxy", "--regid", "proxy", "--clear-groups"]
-        argv = [setpriv, *user, "--pdeathsig", "KILL", *argv]
-    return _forwarding(argv, port)
+    argv = [*squid_user(), program("squid") or "squid", "-N", "-f", str(settings)]
+    return forwarding(argv, port)
 
 
 # ---------------------------------------------------------------- tinyproxy
@@ -198,7 +216,7 @@ def _launch_tinyproxy(directory: Path, _origins: Origins) -> Launch:
     (port,) = free_ports(1)
     settings = directory / "tinyproxy.conf"
     settings.write_text(TINYPROXY % {"port": port, "directory": directory})
-    return _forwarding([program("tinyproxy") or "tinyproxy", "-d", "-c", str(settings)], port)
+    return forwarding([program("tinyproxy") or "tinyproxy", "-d", "-c", str(settings)], port)
 
 
 # ---------------------------------------------------------------- HAProxy
@@ -286,7 +304,7 @@ PROXY_PY = """
 def _launch_proxy_py(directory: Path, _origins: Origins) -> Launch:
     (port,) = free_ports(1)
     command = str(ENVIRONMENTS / "proxy.py" / "bin" / "proxy")
-    return _forwarding([command, *(PROXY_PY % {"port": port, "directory": directory}).split()], port)
+    return forwarding([command, *(PROXY_PY % {"port": port, "directory": directory}).split()], port)
 
 
 # ---------------------------------------------------------------- mitmproxy
@@ -303,11 +321,11 @@ MITMDUMP = """
 def _launch_mitmproxy(directory: Path, _origins: Origins) -> Launch:
     (port,) = free_ports(1)
     command = str(ENVIRONMENTS / "mitmproxy" / "bin" / "mitmdump")
-    return _forwarding([command, *(MITMDUMP % {"port": port, "directory": directory}).split()], port)
+    return forwarding([command, *(MITMDUMP % {"port": port, "directory": directory}).split()], port)
 
 
 PROXIES: tuple[Proxy, ...] = (
-    Proxy("ours", "twistedproxy", _ours_version, _launch_ours),
+    Proxy("ours", "twistedproxy", our_version, _launch_ours),
     Proxy(
         "squid",
         "Squid",

@@ -32,6 +32,13 @@ BARS: Mapping[tuple[str, str], float] = {
     ("bulk", "squid"): 0.5,
     ("bulk", "haproxy"): 0.5,
     ("setup", "squid"): 1.2,
+    ("tls-get-100", "squid"): 1.5,
+    ("tls-get-100", "mitmproxy"): 0.1,
+    ("tls-get-10k", "squid"): 1.5,
+    ("tls-get-10k", "mitmproxy"): 0.1,
+    ("h2-get-100", "mitmproxy"): 0.2,
+    ("h2-get-10k", "mitmproxy"): 0.2,
+    ("tls-download", "mitmproxy"): 0.25,
 }
 IDLE_BAR_KIB = 8.0
 MEMORY_BAR_MIB = 2.0
@@ -172,21 +179,24 @@ def _configurations() -> str:
         "proxy.py, options": PROXY_PY,
         "mitmdump, options": MITMDUMP,
     }
-    return "\n\n".join(f"{title}:\n\n```\n{_readable(text)}\n```" for title, text in texts.items())
+    return "\n\n".join(f"{title}:\n\n```\n{readable(text)}\n```" for title, text in texts.items())
 
 
-def _readable(template: str) -> str:
+def readable(template: str) -> str:
+    """A template of a configuration, with words where a run has its values."""
     for name in ("port", "plain", "tunnel_http", "tunnel_stream", "http", "stream"):
         template = template.replace(f"%({name})d", name.upper())
-    return template.replace("%(directory)s", "DIRECTORY").replace("    %(splice)s\n", "").strip()
+    for name, words in (("directory", "DIRECTORY"), ("certgen", "security_file_certgen"), ("trusted", "ORIGIN_CA")):
+        template = template.replace(f"%({name})s", words)
+    return template.replace("    %(splice)s\n", "").strip()
 
 
-def page(results: Results, service: str) -> str:
-    """docs/benchmarks.md, with the service's part as it is."""
+def page(results: Results, sections: Mapping[str, str]) -> str:
+    """docs/benchmarks.md, with ``sections``, which are measured apart, as they are."""
     return TEMPLATE.read_text().format(
         caveats="".join(f"\nNot in these tables: {problem}\n" for problem in results.problems),
         results="".join(f"\n## {title}\n\n{table}\n" for title, table in tables(results)),
-        service=service,
+        **sections,
         tick=1000 / os.sysconf("SC_CLK_TCK"),
         rounds=results.rounds,
         measures="\n".join(f"- *{measure.title}.* {measure.method}" for measure in MEASURES),

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from statistics import median
 
 from benchmark.report import SERVICE_BARS, number, table, verdict
+from benchmark.sections import Section
 from benchmark.service import LOADS, TUNNELS, WORKER_COUNTS, Service, real_time
 
-BEGIN = "<!-- The service: scripts/bench --service --write -->"
-END = "<!-- The end of the service -->"
+SECTION = Section("<!-- The service: scripts/bench --service --write -->", "<!-- The end of the service -->")
 
 
 def ready_table(found: Service) -> str:
@@ -99,19 +99,4 @@ def section(found: Service) -> str:
         f"load average\nwhen a measure began was {busy}: above 1, other work kept the cores busy too."
     )
     parts = [f"## {title}\n\n{text}" for title, text in service_tables(found)]
-    return "\n\n".join([BEGIN, *parts, measured, *found.problems, END])
-
-
-def replaced(page: str, text: str) -> str:
-    """``page`` with ``text`` in the place of the service's part."""
-    before, found, rest = page.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not found or not end:
-        raise ValueError("the page has no place for the service's part")
-    return before + text + after
-
-
-def kept(page: str) -> str:
-    """The service's part as ``page`` has it; an empty one where there is none."""
-    _before, found, rest = page.partition(BEGIN)
-    return f"{BEGIN}{rest.partition(END)[0]}{END}" if found else f"{BEGIN}\n\n{END}"
+    return "\n\n".join([*parts, measured, *found.problems])
