@@ -20,12 +20,22 @@ DOWNLOADS = 4
 STREAMS = 5
 
 
-def _cpu_of_load(bench: Bench, running: Running, mode: str, units: int, *more: str) -> float:
+def _cpu_of_load(
+    bench: Bench, running: Running, mode: str, units: int, *more: str, http2_origin: bool = False
+) -> float:
     """The CPU seconds that the proxy spends on one load of ``units``. Raises LoadFailed."""
     origin = bench.origins.tls
     assert origin is not None
     argv = [sys.executable, "-m", "benchmark.tls_load", mode, "--proxy", str(running.launch.plain.port)]
-    argv += ["--origin", str(origin.port), "--authority", str(running.launch.authority), "--count", str(units), *more]
+    argv += [
+        "--origin",
+        str(origin.http2 if http2_origin else origin.http1),
+        "--authority",
+        str(running.launch.authority),
+        "--count",
+        str(units),
+        *more,
+    ]
     errors = running.process.output.with_name("load-errors")
     with (
         errors.open("w") as log,
@@ -65,7 +75,9 @@ def _failure(running: Running, errors: Path) -> str:
     return f"inside tunnels through {running.proxy.name}: {''.join(last) or 'it took too long'}"
 
 
-def _get(name: str, protocol: str) -> tuple[Callable[[Bench, Running], float], Callable[[Bench, Running], object]]:
+def _get(
+    name: str, protocol: str, http2_origin: bool
+) -> tuple[Callable[[Bench, Running], float], Callable[[Bench, Running], object]]:
     """A round of requests on kept-alive connections, and its warm-up."""
     streams = STREAMS if protocol == "h2" else 1
     more = ("--protocol", protocol, "--size", str(SIZES[name]), "--streams", str(streams))
@@ -73,10 +85,10 @@ def _get(name: str, protocol: str) -> tuple[Callable[[Bench, Running], float], C
 
     def per_round(bench: Bench, running: Running) -> float:
         requests = max(CONNECTIONS, int(bench.work.requests * running.proxy.requests_share))
-        return _cpu_of_load(bench, running, "get", requests, *more) * 1e6 / requests
+        return _cpu_of_load(bench, running, "get", requests, *more, http2_origin=http2_origin) * 1e6 / requests
 
     def warm_up(bench: Bench, running: Running) -> None:
-        _cpu_of_load(bench, running, "get", 10 * CONNECTIONS, *more)
+        _cpu_of_load(bench, running, "get", 10 * CONNECTIONS, *more, http2_origin=http2_origin)
 
     return per_round, warm_up
 
@@ -129,8 +141,8 @@ INTERCEPTED: tuple[Measure, ...] = (
         "Intercepted GET, HTTP/1.1, 100 bytes",
         _UNIT,
         f"{CONNECTIONS} kept-alive connections inside tunnels to one name, one request at a time on each; "
-        "their set-up is not counted.",
-        *_get("100", "http/1.1"),
+        "their set-up is not counted. The origin speaks HTTP/1.1 only.",
+        *_get("100", "http/1.1", False),
         is_tunnel=True,
     ),
     Measure(
@@ -138,7 +150,15 @@ INTERCEPTED: tuple[Measure, ...] = (
         "Intercepted GET, HTTP/1.1, 10 KiB",
         _UNIT,
         "The same with a body of 10,240 bytes.",
-        *_get("10k", "http/1.1"),
+        *_get("10k", "http/1.1", False),
+        is_tunnel=True,
+    ),
+    Measure(
+        "tls-get-h2",
+        "Intercepted GET, HTTP/1.1 for an HTTP/2 origin",
+        _UNIT,
+        "The same with a body of 100 bytes, but the origin speaks HTTP/2 too: a proxy that prefers it translates.",
+        *_get("100", "http/1.1", True),
         is_tunnel=True,
     ),
     Measure(
@@ -147,7 +167,7 @@ INTERCEPTED: tuple[Measure, ...] = (
         _UNIT,
         f"{CONNECTIONS // STREAMS} kept-alive connections inside tunnels, whose client speaks HTTP/2 only, "
         f"{STREAMS} streams at a time on each. The origin speaks both versions; which one is the proxy's choice.",
-        *_get("100", "h2"),
+        *_get("100", "h2", True),
         is_tunnel=True,
     ),
     Measure(
@@ -155,7 +175,7 @@ INTERCEPTED: tuple[Measure, ...] = (
         "Intercepted GET, HTTP/2, 10 KiB",
         _UNIT,
         "The same with a body of 10,240 bytes.",
-        *_get("10k", "h2"),
+        *_get("10k", "h2", True),
         is_tunnel=True,
     ),
     Measure(

@@ -25,7 +25,7 @@ from benchmark.proxies import (
 )
 from benchmark.tls_origin import Authority
 
-HTTP1 = frozenset({"tls-get-100", "tls-get-10k", "tls-known", "tls-new", "tls-download"})
+HTTP1 = frozenset({"tls-get-100", "tls-get-10k", "tls-get-h2", "tls-known", "tls-new", "tls-download"})
 HTTP2 = frozenset({"h2-get-100", "h2-get-10k"})
 
 INTERCEPT = """

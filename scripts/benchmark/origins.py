@@ -46,9 +46,13 @@ SIZES = {"100": 100, "10k": 10 * 1024}
 
 @dataclass(frozen=True, slots=True)
 class TLSOrigin:
-    """The port of the origin with TLS, the certificate of the authority to trust, and at how many addresses it is."""
+    """The origin with TLS: its port for HTTP/1.1 alone, that for HTTP/2 too, and the authority's certificate.
 
-    port: int
+    At the first of them it has ``addresses`` of 127.1.0.0/16.
+    """
+
+    http1: int
+    http2: int
     authority: Path
     addresses: int
 

@@ -28,7 +28,8 @@ DOWNLOAD_MIB = 64
 NGINX_TLS = """
     ssl_certificate_key key.pem;
     server {
-        listen 127.0.0.1:%(port)d ssl http2 backlog=4096;
+        listen 127.0.0.1:%(http1)d ssl backlog=4096;
+        listen 127.0.0.1:%(http2)d ssl http2 backlog=4096;
         ssl_certificate certificates/known.pem;
         root files;
     }
@@ -106,8 +107,8 @@ def start_tls_origin(directory: Path, stack: ExitStack, addresses: int) -> TLSOr
         text = address(number)
         names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(text))]
         (certificates / f"{text}.pem").write_bytes(authority.sign(key.public_key(), text, names))
-    (port,) = free_ports(1)
-    listen = "\n".join(f"        listen {address(number)}:{port} ssl http2;" for number in range(addresses))
-    (directory / "nginx.conf").write_text(NGINX_HEAD + NGINX_TLS % {"port": port, "listen": listen})
-    start_nginx(directory, port, stack)
-    return TLSOrigin(port, directory / "authority.pem", addresses)
+    http1, http2 = free_ports(2)
+    listen = "\n".join(f"        listen {address(number)}:{http1} ssl;" for number in range(addresses))
+    (directory / "nginx.conf").write_text(NGINX_HEAD + NGINX_TLS % {"http1": http1, "http2": http2, "listen": listen})
+    start_nginx(directory, http1, stack)
+    return TLSOrigin(http1, http2, directory / "authority.pem", addresses)
