@@ -10,9 +10,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 
 from tests.memory import MemoryReactor, MemoryTransport
 from twistedproxy.sending import SocketSender, TransportSender, sender_for
+from twistedproxy.turns import Turn
 
 
 class Server(Protocol):
@@ -24,7 +26,14 @@ class Server(Protocol):
         self.lost: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
-        self.sender = sender_for(self.transport, self.on_drained, lambda: self.told.append("broken"))
+        self.clock = Clock()
+        self.sender = sender_for(
+            self.transport,
+            self.on_drained,
+            lambda: self.told.append("broken"),
+            Turn(self.clock),
+            lambda: self.told.append("filled"),
+        )
 
     def on_drained(self) -> None:
         self.told.append("drained")
@@ -71,6 +80,67 @@ def test_what_is_said_goes_out_at_the_flush(server: Server, peer: socket.socket)
     peer.setblocking(True)
     assert peer.recv(100) == b"one two"
     assert (server.sender.sent, server.sender.full, server.told) == (7, False, [])
+
+
+def test_what_is_put_off_goes_out_at_the_end_of_the_turn(server: Server, peer: socket.socket) -> None:
+    peer.setblocking(False)
+    for said in (b"one ", b"two ", b"three"):
+        server.sender.write(said)
+        server.sender.flush_later()
+    with pytest.raises(BlockingIOError):
+        peer.recv(100)
+    assert len(server.clock.getDelayedCalls()) == 1
+    server.clock.advance(0)
+    peer.setblocking(True)
+    assert peer.recv(100) == b"one two three"
+    assert (server.sender.sent, server.told) == (13, [])
+
+
+def test_what_is_put_off_does_not_wait_for_what_is_not(server: Server, peer: socket.socket) -> None:
+    server.sender.write(b"one ")
+    server.sender.write(b"two ")
+    server.sender.flush_later()
+    assert server.sender.take_back(4)
+    server.sender.write(b"three")
+    server.sender.flush()
+    assert peer.recv(100) == b"one three"
+    server.clock.advance(0)
+    assert server.told == []
+
+
+def test_what_was_put_off_and_forgotten_is_never_sent(server: Server, peer: socket.socket) -> None:
+    assert isinstance(server.sender, SocketSender)
+    server.sender.write(b"one")
+    server.sender.flush_later()
+    server.sender.forget()
+    server.clock.advance(0)
+    server.sender.write(b"two")
+    server.sender.finish()
+    assert peer.recv(100) == b"two"
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_told_when_what_was_put_off_was_too_much(server: Server, peer: socket.socket) -> None:
+    from twisted.internet.threads import deferToThread
+
+    size = 8 << 20
+    server.sender.write(b"x" * size)
+    server.sender.flush_later()
+    assert not server.sender.full
+    server.clock.advance(0)
+    assert (server.sender.full, server.told) == (True, ["filled"])
+    server.sender.write(b"end")
+    server.sender.flush_later()
+
+    def read() -> int:
+        received = 0
+        while received < size + 3:
+            received += len(peer.recv(1 << 20))
+        return received
+
+    assert await deferToThread(read) == size + 3
+    await server.drained
+    assert (server.sender.full, server.told, server.clock.getDelayedCalls()) == (False, ["filled", "drained"], [])
 
 
 @pytest_twisted.ensureDeferred
@@ -140,9 +210,12 @@ def test_other_transports_are_written_to() -> None:
     transport.drain()
     assert not sender.full
     assert told == ["drained"]
+    sender.write(b"b")
+    sender.flush_later()
+    assert transport.take() == b"b"
     sender.finish()
     assert transport.producer is None
-    assert repr(sender) == "<TransportSender sent=1>"
+    assert repr(sender) == "<TransportSender sent=2>"
 
 
 @pytest_twisted.ensureDeferred

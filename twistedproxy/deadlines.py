@@ -19,6 +19,8 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from twistedproxy.turns import Turn
+
 
 class Timed(Protocol):
     """Something with a deadline."""
@@ -50,6 +52,8 @@ class Deadlines:
         self._call: IDelayedCall | None = None
         self._scheduled = 0
         self.seconds: Callable[[], float] = seconds or clock.seconds
+        self.turn = Turn(clock)
+        """The turns of the same clock, for all that have their deadlines here."""
 
     def __repr__(self) -> str:
         watched = sum(map(len, self._buckets.values()))

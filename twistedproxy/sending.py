@@ -1,8 +1,9 @@
 """Writing to a connection at once, and knowing when it is full.
 
 Theory of operation. `ITransport.write` only queues: the reactor then sends in its next turn, for two system calls
-more than the send itself. A `Sender` gathers what one turn has to say, and at its end gives it to the socket straight
-away. Only what the socket does not take is queued in the transport; until that is gone the sender is *full*, and
+more than the send itself. A `Sender` gathers what one turn has to say, and gives it to the socket straight away: in the
+middle of a message when its part of the turn is over, at the end of one together with all other connections (see
+`turns`). Only what the socket does not take is queued in the transport; until that is gone the sender is *full*, and
 whoever produces the bytes should rest. Memory is bounded by that rest, not by a counter.
 """
 
@@ -15,6 +16,8 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
+
+from twistedproxy.turns import Turn
 
 # Linux: where tcpi_bytes_acked is in its struct tcp_info.
 _TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 0)
@@ -43,21 +46,32 @@ class Sender(Protocol):
     def flush(self) -> None:
         """Send what has been said. Called by whoever got control from the reactor, at the end of its turn."""
 
+    def flush_later(self) -> None:
+        """Send it with what others say in this turn of the reactor: when a message is complete, and nobody waits to
+        hear whether there is room for more of it."""
+
     def finish(self) -> None:
         """Flush for the last time: the connection may close, or be somebody else's, once all is sent."""
 
 
-def sender_for(transport: Any, drained: Callable[[], None], broken: Callable[[], None]) -> Sender:
+def sender_for(
+    transport: Any,
+    drained: Callable[[], None],
+    broken: Callable[[], None],
+    turn: Turn | None = None,
+    filled: Callable[[], None] = lambda: None,
+) -> Sender:
     """The sender that suits a transport.
 
     ``drained`` is called whenever it was full and is no longer, ``broken`` when the peer takes no more bytes. What it
-    has sent before that may still be there to read.
+    has sent before that may still be there to read. ``turn`` is what `Sender.flush_later` waits for, and ``filled`` is
+    called when only that has made it full.
     """
     get_handle = getattr(transport, "getHandle", None)
     handle = get_handle() if get_handle is not None else None
     # A TLS transport's handle is its pyOpenSSL connection.
     if type(handle) is socket.socket:
-        return SocketSender(transport, handle, drained, broken)
+        return SocketSender(transport, handle, drained, broken, turn, filled)
     return TransportSender(transport, drained)
 
 
@@ -74,16 +88,37 @@ def _take_back(said: list[bytes], size: int) -> bool:
 class SocketSender:
     """Sends on the socket itself; the transport gets the rest, and pulls from here when it has sent that."""
 
-    __slots__ = ("_broken", "_drained", "_handle", "_said", "_send", "_transport", "full", "sent")
+    __slots__ = (
+        "_broken",
+        "_drained",
+        "_filled",
+        "_handle",
+        "_put_off",
+        "_said",
+        "_send",
+        "_transport",
+        "_turn",
+        "full",
+        "sent",
+    )
 
     def __init__(
-        self, transport: Any, handle: socket.socket, drained: Callable[[], None], broken: Callable[[], None]
+        self,
+        transport: Any,
+        handle: socket.socket,
+        drained: Callable[[], None],
+        broken: Callable[[], None],
+        turn: Turn | None,
+        filled: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._handle = handle
         self._send = handle.send
         self._drained = drained
         self._broken = broken
+        self._turn = turn
+        self._filled = filled
+        self._put_off = False
         self._said: list[bytes] = []
         self.full = False
         self.sent = 0
@@ -129,6 +164,25 @@ class SocketSender:
         self._said = [data[taken:]]
         self.full = True
         self._transport.registerProducer(self, False)
+
+    def flush_later(self) -> None:
+        if self._turn is None:
+            self.flush()
+        elif self._said and not (self.full or self._put_off):
+            self._put_off = True
+            self._turn.put_off(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._put_off = False
+        # What was full before that has been heard of.
+        if not self.full:
+            self.flush()
+            if self.full:
+                self._filled()
+
+    def forget(self) -> None:
+        """Say nothing of what has not been sent yet."""
+        self._said.clear()
 
     def finish(self) -> None:
         self.flush()
@@ -187,6 +241,9 @@ class TransportSender:
             data = said[0] if len(said) == 1 else b"".join(said)
             said.clear()
             self._transport.write(data)
+
+    def flush_later(self) -> None:
+        self.flush()
 
     def finish(self) -> None:
         self.flush()

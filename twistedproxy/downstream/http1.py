@@ -63,15 +63,13 @@ class DownstreamConnection(ClientConnection):
         self._request: RequestHead | None = None
         # Where the request under way began, in bytes of the connection.
         self._request_start = 0
-        self._receiving = self._advancing = False
-        self._paused = self._held_back = False
-        self._response_length = 0
+        self._receiving = self._advancing = self._paused = self._held_back = False
+        self._response_length = self._sent_at_check = self._taken = 0
         # Where the response under way began, in bytes of what was said to the client.
         self._response_start = 0
         # After the response under way there is none.
         self._last = False
         self._half_closed = self._head_began = False
-        self._sent_at_check = self._taken = 0
         self.broken = self._detached = False
 
     @property
@@ -80,7 +78,8 @@ class DownstreamConnection(ClientConnection):
 
     def connectionMade(self) -> None:
         self.send_at_once()
-        self._sender = sender_for(self.transport, self._drained, self._broken)
+        turn = self._deadlines.turn
+        self._sender = sender_for(self.transport, self._drained, self._broken, turn, self._expect_reading)
         if self._factory.connection_made(self):
             self._deadlines.expire_in(self, self._settings.idle_timeout)
         else:
@@ -234,7 +233,8 @@ class DownstreamConnection(ClientConnection):
         return self._sender.full
 
     def flush(self) -> None:
-        if not self.gone:
+        # The end of an answer leaves with those of other connections.
+        if self.exchange is not None and not self.gone:
             self._sender.flush()
             if self._sender.full and self.deadline == inf:
                 self._expect_reading()
@@ -321,7 +321,7 @@ class DownstreamConnection(ClientConnection):
         if self.gone or self._detached:
             self._leave()
             return
-        self._sender.flush()
+        self._sender.flush_later()
         if self._last:
             self._linger()
             return
@@ -408,8 +408,9 @@ class DownstreamConnection(ClientConnection):
 
     def _expect_reading(self) -> None:
         """Give the client some time to take in something of what waits for it, here or in the system's buffers."""
-        self._taken = self._sender.taken
-        self._deadlines.expire_in(self, self._settings.write_timeout)
+        if not self.gone:
+            self._taken = self._sender.taken
+            self._deadlines.expire_in(self, self._settings.write_timeout)
 
     def deadline_passed(self) -> None:
         exchange = self.exchange
@@ -437,11 +438,10 @@ class DownstreamConnection(ClientConnection):
 
     def _lose_client(self, reason: str) -> None:
         exchange = self.exchange
-        transport = self._transport
         self._leave()
         if exchange is not None:
             exchange.client_left(reason)
-        transport.abortConnection()
+        self._transport.abortConnection()
 
     def drain(self) -> None:
         if self.exchange is not None:

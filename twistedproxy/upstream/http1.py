@@ -82,7 +82,7 @@ class UpstreamConnection(TwistedProtocol):
         return f"<UpstreamConnection {scheme}://{host}:{port} at {self.address} {state} exchanges={self.exchanges}>"
 
     def connectionMade(self) -> None:
-        self._sender = sender_for(self.transport, self._drained, self._broken)
+        self._sender = sender_for(self.transport, self._drained, self._broken, self._deadlines.turn)
 
     # ------------------------------------------------------------ the request
 
@@ -119,6 +119,10 @@ class UpstreamConnection(TwistedProtocol):
             self._deadlines.expire_in(self, self._settings.first_byte_timeout)
 
     def flush(self) -> None:
+        if self._request_ended:
+            # Its deadline is set, and whether there is room matters no more.
+            self._sender.flush_later()
+            return
         self._sender.flush()
         if self._sender.full and self.deadline == inf and self._response is None:
             # It has to hear the question first.
