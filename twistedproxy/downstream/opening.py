@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import ServerFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,6 +27,7 @@ from twistedproxy.exchange import Exchange, Protocols
 from twistedproxy.forward import Forward
 from twistedproxy.http.inner import Inside
 from twistedproxy.tls.serving import HTTP2
+from twistedproxy.tls_transport import TLSTransportFactory
 from twistedproxy.tunnel.copying import give
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def begin(
         inner = protocol = InnerConnection(factory, plane, outer, tunnel)
     else:
         inner = handshake = Handshake(factory, plane, outer, tunnel, protocols)
-        secured = TLSMemoryBIOFactory(_Server(context), False, _Only(handshake), clock=plane.reactor)
+        secured = TLSTransportFactory(_Server(context), False, _Only(handshake), plane.reactor, plane.deadlines.turn)
         protocol = secured.buildProtocol(None)
 
     def connect() -> None:

@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import OutOfDescriptors, ProxyError
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls_transport import TLSTransportFactory
 from twistedproxy.upstream.carrier import Key
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.dial import Dialer
@@ -87,7 +87,7 @@ class Making:
             sock.close()
             return
         address = dialed.address_text
-        factory: ClientFactory | TLSMemoryBIOFactory
+        factory: ClientFactory | TLSTransportFactory
         speaker: TwistedProtocol
         try:
             if self.key[0] == "https":
@@ -95,7 +95,7 @@ class Making:
                 speaker = self._handshake = Handshake(
                     self._deadlines, timeout, lambda protocol: self._secured(address, protocol), self._failed
                 )
-                factory = TLSMemoryBIOFactory(tls(), True, _Only(speaker), clock=self._reactor)
+                factory = TLSTransportFactory(tls(), True, _Only(speaker), self._reactor, self._deadlines.turn)
             else:
                 speaker = self._maker.speaker(self, address, None)
                 factory = _Only(speaker)
