@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
 from twistedproxy.settings.types import DownstreamSettings, Settings
+from twistedproxy.settings.upstream_tls import UpstreamHost
 
 PRINTABLE = st.characters(exclude_categories=("C", "Z"))
 
@@ -31,6 +33,18 @@ NETWORKS = st.builds(
     st.integers(0, 32),
 )
 HOSTS = st.from_regex(r"\A\.?[a-z*?]{1,5}(\.[a-z0-9-]{1,5}){0,2}\Z")
+PINS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256/{b64encode(digest).decode()}")
+UPSTREAM_HOSTS = st.one_of(
+    st.builds(
+        UpstreamHost,
+        names=st.lists(st.one_of(ADDRESSES, HOSTS), min_size=1, max_size=3).map(tuple),
+        pins=st.lists(PINS, max_size=2).map(tuple),
+        anchors=st.lists(st.just("/etc/a.pem"), max_size=1).map(tuple),
+        certificate=st.just("$CREDENTIALS_DIRECTORY/client.pem"),
+        key=st.sampled_from(("", "/etc/key.pem")),
+    ),
+    st.builds(UpstreamHost, names=ADDRESSES.map(lambda address: (address,)), verify=st.just(False)),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -61,6 +75,10 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
         case "file path":
             absolute = st.text(PRINTABLE, min_size=1, max_size=20).map(lambda name: f"/etc/x{name}".rstrip("/"))
             return st.one_of(st.just(""), absolute)
+        case "file paths":
+            return st.lists(st.from_regex(r"\A(/etc|\$CREDENTIALS_DIRECTORY)/[a-z]{1,9}\Z"), max_size=3).map(tuple)
+        case "upstream hosts":
+            return st.lists(UPSTREAM_HOSTS, max_size=3).map(tuple)
         case "workers":
             return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
         case "endpoints or none":

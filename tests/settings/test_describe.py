@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twistedproxy.settings.describe import describe, warnings
 from twistedproxy.settings.load import load
 from twistedproxy.settings.types import Settings
+from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 
 
 def settings(text: str) -> Settings:
@@ -28,6 +29,7 @@ def test_the_defaults_in_words() -> None:
         ),
         "In Via it calls itself by a random name, new at each start.",
         "Its certificate authority is its own, which is made when it is first asked for.",
+        "Servers are verified by the authorities that the system trusts.",
         "It looks into no tunnel.",
         (
             "The access log goes to standard output in the foreground, and to access.log in the state "
@@ -74,6 +76,7 @@ log.level = "warn"
         "It never connects to its own listeners, nor to these: link-local and metadata.",
         "In Via it calls itself proxy-1.",
         "Its certificate authority is the one in /etc/ca.pem.",
+        "Servers are verified by the authorities that the system trusts.",
         (
             "It looks into tunnels to a.test and .b.test of the private networks, at ports 443 and 8000-8999, but not "
             "into tunnels to those that come with the proxy and c.b.test."
@@ -259,3 +262,34 @@ def test_all_settings_can_be_described(any_settings: st.SearchStrategy[Settings]
     for line in describe(data.draw(any_settings)):
         assert line.isprintable()
         assert line.endswith(".")
+
+
+def test_servers_that_are_treated_in_their_own_way() -> None:
+    tls = UpstreamTLSSettings(
+        system_anchors=False,
+        anchors=("/etc/a.pem",),
+        hosts=(
+            UpstreamHost(names=("printer.test",), verify=False),
+            UpstreamHost(names=("192.0.2.1",), verify=False, pins=("sha256/x",)),
+            UpstreamHost(names=("b.test", ".c.test"), pins=("sha256/x", "sha256/y"), anchors=("/etc/b.pem",)),
+            UpstreamHost(names=("d.test",), certificate="/etc/client.pem"),
+        ),
+    )
+    told = describe(Settings(upstream_tls=tls))
+    assert [line for line in told if "ervers" in line] == [
+        "Servers are verified by /etc/a.pem.",
+        "The servers printer.test are NOT VERIFIED.",
+        "The servers 192.0.2.1 are verified by their pinned keys only.",
+        "The servers b.test and .c.test must also have one of 2 pinned keys in their chains.",
+        "For the servers b.test and .c.test these are trusted too: /etc/b.pem.",
+        "The servers d.test are shown the certificate in /etc/client.pem when they ask for one.",
+    ]
+    (warning,) = [line for line in told if line.startswith("warning")]
+    assert warning.startswith("warning: THE CERTIFICATES OF printer.test ARE NOT VERIFIED: ")
+
+
+def test_nobody_is_trusted() -> None:
+    tls = UpstreamTLSSettings(system_anchors=False)
+    assert "upstream_tls trusts no authority at all: every connection to a server with TLS will be refused." in set(
+        warnings(Settings(upstream_tls=tls))
+    )

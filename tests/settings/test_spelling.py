@@ -24,7 +24,7 @@ def test_a_value_reads_back_from_one_line_of_toml(value: object) -> None:
     assert type(read) is type(expected)
 
 
-@pytest.mark.parametrize("value", [None, {}, {"a": 1}, date(2026, 1, 1)])
+@pytest.mark.parametrize("value", [None, {"a": None}, date(2026, 1, 1)])
 def test_what_no_setting_holds_has_no_spelling(value: object) -> None:
     with pytest.raises(TypeError, match="not a value of the settings"):
         toml_value(value)

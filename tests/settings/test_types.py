@@ -42,6 +42,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "max_head_size": 65536,
         "max_fields": 256,
     },
+    "upstream_tls": {
+        "system_anchors": True,
+        "anchors": (),
+        "strict": True,
+        "max_intermediates": 8,
+        "min_version": "1.2",
+        "max_version": "1.3",
+        "session_cache": 1000,
+        "hosts": (),
+    },
     "resolver": {"cache_size": 10000, "ttl": 60.0, "negative_ttl": 5.0, "timeout": 10.0, "threads": 32},
     "tunnel": {"splice": True, "idle_timeout": 3600.0},
     "access": {
@@ -118,7 +128,7 @@ def test_there_is_an_example_that_the_file_may_have(key: Key) -> None:
         value = key.kind.read(example)
         assert value != key.default
         loaded = load(f"[{key.table}]\n{key.name} = {key.kind.spell(value)}\n", "a.toml")
-        assert getattr(getattr(loaded.settings, key.table), key.name) == value
+        assert getattr(getattr(loaded.settings, key.table), key.name) == msgspec.convert(value, key.annotation)
 
 
 def test_every_table_says_what_it_is_for() -> None:

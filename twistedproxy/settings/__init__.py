@@ -16,6 +16,7 @@ from twistedproxy.settings.types import (
     TunnelSettings,
     UpstreamSettings,
 )
+from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 
 __all__ = [
     "AccessSettings",
@@ -32,7 +33,9 @@ __all__ = [
     "Sources",
     "TLSSettings",
     "TunnelSettings",
+    "UpstreamHost",
     "UpstreamSettings",
+    "UpstreamTLSSettings",
     "annotated_toml",
     "describe",
     "load",

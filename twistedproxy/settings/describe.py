@@ -15,6 +15,7 @@ from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.settings.spelling import printable
 from twistedproxy.settings.types import AccessSettings, Settings
+from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 WARNING = "warning: "
 EVERY_HOST = "*"
@@ -69,6 +70,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
             )
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
+    yield from _about_upstream_tls(settings.upstream_tls)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
     ]
@@ -115,6 +117,32 @@ def _about_messages(log: LogSettings) -> Iterator[str]:
         )
 
 
+def _about_upstream_tls(tls: UpstreamTLSSettings) -> Iterator[str]:
+    unverified = [host.names for host in tls.hosts if not host.verify and not host.pins]
+    if unverified:
+        yield (
+            f"THE CERTIFICATES OF {_joined(name for names in unverified for name in names)} ARE NOT VERIFIED: anybody "
+            "on the way there can read and change what is sent. Name their authority in anchors, or their keys in pins."
+        )
+    if not tls.system_anchors and not tls.anchors and not any(host.anchors or not host.verify for host in tls.hosts):
+        yield "upstream_tls trusts no authority at all: every connection to a server with TLS will be refused."
+
+
+def _upstream_tls(tls: UpstreamTLSSettings) -> Iterator[str]:
+    trusted = [*(["the authorities that the system trusts"] if tls.system_anchors else []), *tls.anchors]
+    yield f"Servers are verified by {_joined(trusted) if trusted else 'no authority but those named for hosts'}."
+    for host in tls.hosts:
+        names = _joined(host.names)
+        if not host.verify:
+            yield f"The servers {names} are {'verified by their pinned keys only' if host.pins else 'NOT VERIFIED'}."
+        elif host.pins:
+            yield f"The servers {names} must also have one of {len(host.pins)} pinned keys in their chains."
+        if host.anchors:
+            yield f"For the servers {names} these are trusted too: {_joined(host.anchors)}."
+        if host.certificate:
+            yield f"The servers {names} are shown the certificate in {host.certificate} when they ask for one."
+
+
 def _meaning(settings: Settings) -> Iterator[str]:
     for description in settings.downstream.listen:
         endpoint = parse_endpoint(description)
@@ -134,6 +162,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     path = settings.tls.authority
     which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
     yield f"Its certificate authority is {which}."
+    yield from _upstream_tls(settings.upstream_tls)
     yield from _intercept(settings.intercept)
     yield _access_log(settings.log)
     yield from _messages(settings.log)

@@ -20,9 +20,11 @@ from twistedproxy.settings import quantities
 from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
+from twistedproxy.settings.paths import check_credential, check_path
 from twistedproxy.settings.ports import check_port
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.spelling import toml_string, toml_value
+from twistedproxy.settings.upstream_hosts import check_upstream_host
 
 YEAR: Final = 365 * 86400
 _KIB: Final = 1024
@@ -141,14 +143,7 @@ def _socket_path(value: object) -> object:
 
 
 def _file_path(value: object) -> object:
-    if not isinstance(value, str):
-        raise Unfit
-    if value and not value.startswith("/"):
-        raise Unfit("an absolute path, or nothing")
-    if not value.isprintable() or value != value.rstrip():
-        raise Unfit("a path of printable characters that does not end with a space")
-    if value.endswith("/"):
-        raise Unfit("a path that does not end with a slash")
+    check_path(value)
     return value
 
 
@@ -246,6 +241,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("log path", "a string", _log_path),
             Kind("socket path", "a string", _socket_path),
             Kind("file path", "a string", _file_path),
+            Kind("file paths", 'a list such as ["/etc/ssl/internal.pem"]', _list, each=check_credential),
+            Kind("upstream hosts", "a list of tables", _list, each=check_upstream_host),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

@@ -6,7 +6,7 @@ command line. What comes later wins, key by key; a list is replaced as a whole. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +51,19 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a value: in words, in which entry of a list, and in which key of that where it is a table."""
+
+    message: str
+    entry: int | None = None
+    within: str = ""
+
+
+Check = Callable[[Settings], Iterable[tuple[str, Fault]]]
+"""Looks at settings that are valid by themselves; what is wrong all the same, by key path."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """One source of values: what messages call it, and how many came before it."""
 
@@ -58,10 +71,10 @@ class _Source:
     rank: int
     places: Places | None = None
 
-    def line(self, path: Sequence[str], entry: int | None = None) -> int | None:
+    def line(self, path: Sequence[str], entry: int | None = None, within: str = "") -> int | None:
         if self.places is None:
             return None
-        return self.places.line(path) if entry is None else self.places.entry_line(path, entry)
+        return self.places.line(path) if entry is None else self.places.entry_line(path, entry, within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +89,9 @@ class _Place:
 
 
 class _Faults(Exception):
-    """A value cannot be used: a message for each fault, and which entry of a list it is about."""
+    """A value cannot be used: what `Fault` says of each mistake."""
 
-    def __init__(self, *faults: tuple[int | None, str]) -> None:
+    def __init__(self, *faults: Fault) -> None:
         super().__init__(faults)
         self.faults = faults
 
@@ -187,8 +200,8 @@ class Merging:
             self._values[key.path] = _read(key, value)
             self._set_at[key.path] = _Place(source, source.line(path))
         except _Faults as unfit:
-            for entry, message in unfit.faults:
-                self._refuse(source, path, message, entry)
+            for fault in unfit.faults:
+                self._refuse(source, path, fault.message, fault.entry, fault.within)
 
     # ------------------------------------------------------------ what is wrong
 
@@ -198,8 +211,11 @@ class Merging:
         else:
             self._refuse(source, (name,), "unknown key" + self._suggestion("", name))
 
-    def _refuse(self, source: _Source, path: tuple[str, ...], message: str, entry: int | None = None) -> None:
-        problem = Problem(source.name, message, path, entry, source.line(path, entry))
+    def _refuse(
+        self, source: _Source, path: tuple[str, ...], message: str, entry: int | None = None, within: str = ""
+    ) -> None:
+        line = source.line(path, entry, within)
+        problem = Problem(source.name, message, path, entry, line, within=within)
         self._problems.append((source, problem))
 
     def _suggestion(self, table: str, name: str) -> str:
@@ -247,20 +263,29 @@ class Merging:
 
     # ------------------------------------------------------------ what it comes to
 
-    def loaded(self) -> Loaded:
-        """What all that was taken comes to; `SettingsError` with all that is wrong, source by source."""
+    def loaded(self, check: Check = lambda settings: ()) -> Loaded:
+        """What all that was taken comes to; `SettingsError` with all that is wrong, source by source.
+
+        ``check`` is asked when nothing else is wrong.
+        """
         self._check_together()
-        if self._problems:
-            self._problems.sort(key=lambda pair: (pair[0].rank, pair[1].line or 0))
-            raise SettingsError(problem for _, problem in self._problems)
+        self._raise_problems()
         rooms: dict[str, dict[str, object]] = {table: {} for table in tables()}
         for path, value in self._values.items():
             table, _, name = path.partition(".")
             rooms[table][name] = value
+        settings = msgspec.convert(rooms, Settings)
+        for path, fault in check(settings):
+            where = self._set_at[path].source
+            self._refuse(where, tuple(path.split(".")), fault.message, fault.entry, fault.within)
+        self._raise_problems()
         sources = {path: str(self._set_at.get(path, DEFAULT)) for path in keys()}
-        return Loaded(
-            msgspec.convert(rooms, Settings), MappingProxyType(sources), tuple(self._texts), tuple(self._ignored)
-        )
+        return Loaded(settings, MappingProxyType(sources), tuple(self._texts), tuple(self._ignored))
+
+    def _raise_problems(self) -> None:
+        if self._problems:
+            self._problems.sort(key=lambda pair: (pair[0].rank, pair[1].line or 0))
+            raise SettingsError(problem for _, problem in self._problems)
 
 
 def _in_brackets(hint: str) -> str:
@@ -276,16 +301,16 @@ def _read(key: Key, value: object) -> object:
             # msgspec holds it against the key's type and limits.
             return msgspec.convert(fit, key.annotation)
     except (ValueError, msgspec.ValidationError) as error:
-        raise _Faults((None, _message(key, value, error))) from None
+        raise _Faults(Fault(_message(key, value, error))) from None
     assert isinstance(fit, tuple)
-    faults: list[tuple[int | None, str]] = []
+    faults: list[Fault] = []
     for number, entry in enumerate(fit):
         try:
             kind.each(entry)
             if kind.distinct and fit.index(entry) < number:
                 raise Unfit("each endpoint only once")
         except Unfit as unfit:
-            faults.append((number, _message(key, entry, unfit)))
+            faults.append(Fault(_message(key, entry, unfit), number, unfit.within))
     if faults:
         raise _Faults(*faults)
     return fit
@@ -294,7 +319,10 @@ def _read(key: Key, value: object) -> object:
 def _message(key: Key, value: object, error: Exception) -> str:
     expected = hint = ""
     if isinstance(error, Unfit):
+        if error.message:
+            return error.message
         expected, hint = error.expected, error.hint
+        value = error.value if error.within else value
     hint = hint or nearest_choice(key.meta, value)
     return f"expected {expected or expectation(key.meta)}, got {shown(value)}{_in_brackets(hint)}"
 

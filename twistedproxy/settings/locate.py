@@ -33,12 +33,19 @@ class Places:
         self._lines = text.split("\n")
         self._effort = max(_EFFORT_AT_LEAST, _EFFORT * len(text))
         self._spans: dict[tuple[str, ...], tuple[int, int]] = {}
+        # Of each array of tables (``[[...]]``), the lines of each table in it and of the keys in that.
+        self._tables: dict[tuple[str, ...], list[dict[str, int]]] = {}
         table: tuple[str, ...] = ()
         for start, end, piece in self._statements():
-            header = self._lines[start].lstrip(" \t").startswith("[")
-            if header:
+            header = self._lines[start].lstrip(" \t")
+            if header.startswith("["):
                 table = _innermost(piece)
-            for path in _paths(piece, () if header else table):
+                if header.startswith("[["):
+                    self._tables.setdefault(table, []).append({"": start})
+            elif table in self._tables:
+                for name in piece:
+                    self._tables[table][-1].setdefault(name, start)
+            for path in _paths(piece, () if header.startswith("[") else table):
                 self._spans.setdefault(path, (start, end))
 
     def __repr__(self) -> str:
@@ -49,8 +56,15 @@ class Places:
         span = self._spans.get(tuple(path))
         return None if span is None else span[0] + 1
 
-    def entry_line(self, path: Sequence[str], entry: int) -> int | None:
-        """The line of one entry of a list, or of the list where its entries cannot be told apart."""
+    def entry_line(self, path: Sequence[str], entry: int, within: str = "") -> int | None:
+        """The line of one entry of a list, or of the list where its entries cannot be told apart.
+
+        Of a table in an array of tables: the line of its key ``within``, ``names[2]`` for one in a list there.
+        """
+        tables = self._tables.get(tuple(path), ())
+        if entry < len(tables):
+            lines = tables[entry]
+            return lines.get(within.partition("[")[0], lines[""]) + 1
         span = self._spans.get(tuple(path))
         if span is None:
             return None

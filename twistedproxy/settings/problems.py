@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from twistedproxy.settings.spelling import dotted, printable
+from twistedproxy.settings.spelling import dotted, printable, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Problem:
     """Which entry of the key's list, from 0."""
     line: int | None = None
     column: int | None = None
+    within: str = ""
+    """Which key of that entry, where it is a table."""
 
     def __str__(self) -> str:
         place = printable(self.source)
@@ -31,6 +33,8 @@ class Problem:
         if not self.path:
             return f"{place}: {self.message}"
         entry = "" if self.entry is None else f"[{self.entry}]"
+        if self.within:
+            entry += f".{shortened(printable(self.within))}"
         return f"{place}: {dotted(self.path)}{entry}: {self.message}"
 
 
@@ -38,13 +42,19 @@ class Unfit(ValueError):
     """A value cannot stand where it stands.
 
     ``expected`` is what could, in words that follow "expected"; empty where the key's kind and limits say
-    it all. ``hint`` is what was probably meant.
+    it all. ``hint`` is what was probably meant. Where the value is a table, ``within`` names the key in it
+    that is wrong, and ``value`` is what stands there. ``message`` says everything, in the place of all that.
     """
 
-    def __init__(self, expected: str = "", hint: str = "") -> None:
-        super().__init__(expected)
+    def __init__(
+        self, expected: str = "", hint: str = "", *, within: str = "", value: object = None, message: str = ""
+    ) -> None:
+        super().__init__(expected or message)
         self.expected = expected
         self.hint = hint
+        self.within = within
+        self.value = value
+        self.message = message
 
 
 class SettingsError(Exception):

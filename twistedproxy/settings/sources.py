@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from twistedproxy.settings.keys import VARIABLES
-from twistedproxy.settings.load import Loaded, Merging
+from twistedproxy.settings.load import Check, Loaded, Merging
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.syntax import MAX_SIZE
 
@@ -25,16 +25,23 @@ class Sources:
 
     ``path`` is the settings file. Where it is not ``needed`` it may be missing, until it has been read once: to fall
     back to the defaults would then let go of whatever it forbade. ``environment`` is the process's at its start, and
-    ``overrides`` are pairs of a key path and a value.
+    ``overrides`` are pairs of a key path and a value. ``check`` has the last word.
     """
 
     def __init__(
-        self, path: str, *, needed: bool, environment: Mapping[str, str], overrides: Iterable[tuple[str, str]] = ()
+        self,
+        path: str,
+        *,
+        needed: bool,
+        environment: Mapping[str, str],
+        overrides: Iterable[tuple[str, str]] = (),
+        check: Check = lambda settings: (),
     ) -> None:
         self.path = path
         self._needed = needed
         self._variables = {name: value for name, value in environment.items() if name.startswith(VARIABLES)}
         self._overrides = tuple(overrides)
+        self._check = check
 
     def __repr__(self) -> str:
         return f"<Sources {self.path} variables={len(self._variables)} overrides={len(self._overrides)}>"
@@ -57,7 +64,7 @@ class Sources:
         self._take_drop_ins(merging)
         merging.take_variables(self._variables)
         merging.take_overrides(self._overrides)
-        return merging.loaded()
+        return merging.loaded(self._check)
 
     def _take_file(self, merging: Merging) -> None:
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
+
+from msgspec import Struct, to_builtins
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -27,7 +29,9 @@ def toml_string(text: str) -> str:
 
 
 def toml_value(value: object) -> str:
-    """``value`` as TOML on one line: a boolean, an integer, a float, a string, or a sequence of them."""
+    """``value`` as TOML on one line: a boolean, an integer, a float, a string, a table, or a sequence of them.
+
+    Of a struct, what it says of itself when it is encoded."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -35,6 +39,10 @@ def toml_value(value: object) -> str:
             return repr(value)
         case str():
             return toml_string(value)
+        case Mapping():
+            return "{ " + ", ".join(f"{toml_key(name)} = {toml_value(one)}" for name, one in value.items()) + " }"
+        case Struct():
+            return toml_value(to_builtins(value))
         case Sequence():
             return "[" + ", ".join(map(toml_value, value)) + "]"
     raise TypeError(f"not a value of the settings: {value!r}")

@@ -1,8 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `operation`, `interception` and `log`, are the only place where a key, its default, its
-limits and its description stand. The file is checked against them, and ``docs/settings.md`` and the output of
-``--print-settings`` are made from them. Durations are float seconds and sizes int bytes once they are loaded.
+These types, with those of `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the only place where a
+key, its default, its limits and its description stand. The file is checked against them, and ``docs/settings.md`` and
+the output of ``--print-settings`` are made from them. Durations are float seconds and sizes int bytes once they are
+loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
 from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
+from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 _KIB = 1024
 
@@ -363,6 +365,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     service: ServiceSettings = ServiceSettings()
     downstream: DownstreamSettings = DownstreamSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    upstream_tls: UpstreamTLSSettings = UpstreamTLSSettings()
     resolver: ResolverSettings = ResolverSettings()
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
