@@ -64,13 +64,15 @@ def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tup
     }
     detail = error.detail and f"What was wrong: {error.detail}."
     if html:
-        words["detail"] = f"<p>{quote(detail)}</p>\n" if detail else ""
+        told = f"<p>{quote(detail)}</p>\n" if detail else ""
+        if error.particulars:
+            told += "<ul>\n{}</ul>\n".format("".join(f"<li>{quote(line)}</li>\n" for line in error.particulars))
         words["request"] = f"<p><code>{quote(what)}</code></p>\n" if what else ""
-        content = _HTML.format_map(words)
+        content = _HTML.format_map(words | {"detail": told})
     else:
-        words["detail"] = f"{detail}\n" if detail else ""
+        told = "".join(f"{line}\n" for line in (detail, *error.particulars) if line)
         words["request"] = f"\n{what}\n" if what else ""
-        content = _TEXT.format_map(words)
+        content = _TEXT.format_map(words | {"detail": told})
     kind = b"text/html" if html else b"text/plain"
     lines = [
         (b"Content-Type", kind + b"; charset=utf-8"),
