@@ -63,7 +63,7 @@ def asked_for(host: str) -> LeafNames:
 
     Raises `InvalidName`.
     """
-    name = _canonical(host)
+    name = canonical_name(host)
     return LeafNames((name,)) if isinstance(name, str) else LeafNames((), (name,))
 
 
@@ -72,7 +72,7 @@ def mirrored(certificate: x509.Certificate, host: str) -> LeafNames:
 
     Names that no leaf may have are left out, and so are those beyond `MOST_NAMES`. Raises `InvalidName` for ``host``.
     """
-    asked = _canonical(host)
+    asked = canonical_name(host)
     hosts: dict[str, None] = {}
     addresses: dict[Address, None] = {}
     for name in _alternative_names(certificate):
@@ -104,7 +104,11 @@ def _alternative_names(certificate: x509.Certificate) -> Iterator[str | Address]
                 yield host
 
 
-def _canonical(host: str) -> str | Address:
+def canonical_name(host: str) -> str | Address:
+    """``host`` as certificates have it: a name in A-labels, or an address, with or without brackets.
+
+    Raises `InvalidName`.
+    """
     text = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if len(text) > 4 * _LONGEST:
         raise InvalidName("a host name has 253 characters at most")
