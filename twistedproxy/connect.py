@@ -214,7 +214,9 @@ class Connect(OpaqueExchange):
         leaves = self._leaves
         assert leaves is not None
         try:
-            context = leaves.context(self._names)
+            # What the server has shown before is what its client would have seen (RFC 9525 section 6.3).
+            names = self.plane.pool.tls.leaf_names(self._target.host, self._target.port) or self._names
+            context = leaves.context(names)
         except AuthorityError:
             # It ended in this moment; the next tunnel is told in time.
             self.fail(AuthorityUnusable())

@@ -27,6 +27,8 @@ from twistedproxy.snapshot import random_pseudonym
 from twistedproxy.steering import Steering
 from twistedproxy.surroundings import Surroundings
 from twistedproxy.tls.custody import Custody
+from twistedproxy.tls.key_log import warn_of_key_log
+from twistedproxy.tls.trust import TrustError
 from twistedproxy.upgrade import start_successor
 from twistedproxy.workers.workforce import Workforce
 
@@ -211,7 +213,7 @@ class ProxyService(Service):
         if self.state == "ready":
             self._notifier.ready("the last reload failed: the old settings stay in force")
         why = failure.value
-        if not isinstance(why, SettingsError | CannotListen | CannotUse | CannotBeDone):
+        if not isinstance(why, SettingsError | CannotListen | CannotUse | CannotBeDone | TrustError):
             self._log.failure("the settings could not be reloaded", failure)
             why = CannotBeDone("the proxy is at fault; its log says how")
         for line in str(why).splitlines():
@@ -263,6 +265,7 @@ class ProxyService(Service):
         self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
         # Only now: who reads that it listens may send a signal at once.
         self._tell()
+        warn_of_key_log(self.surroundings.environment)
         self.custody.use(self.loaded.settings.tls)
         self.custody.start()
         if self.surroundings.handover is None:

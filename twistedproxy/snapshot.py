@@ -12,6 +12,7 @@ from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.settings.types import Settings
+from twistedproxy.tls.trust import Trust
 
 
 def random_pseudonym() -> str:
@@ -32,6 +33,7 @@ class Snapshot:
     access: AccessPolicy
     interception: Interception
     http2: HTTP2Use
+    trust: Trust
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
@@ -47,7 +49,7 @@ class Snapshot:
         own_ports: Iterable[tuple[str, int]],
         is_own_address: Callable[[str], bool],
     ) -> Snapshot:
-        """Compile ``settings``. ``pseudonym`` is used where they name none."""
+        """Compile ``settings``. ``pseudonym`` is used where they name none. Raises `TrustError`."""
         name = settings.forwarding.via or pseudonym
         downstream = settings.downstream
         return cls(
@@ -56,6 +58,7 @@ class Snapshot:
             access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
             interception=Interception.of(settings.intercept),
             http2=HTTP2Use.of(settings.http2),
+            trust=Trust.of(settings.upstream_tls),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
             via=name.encode("ascii"),

@@ -34,6 +34,7 @@ from twistedproxy.systemd.activation import (
     starting_environment,
 )
 from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier, for_successor
+from twistedproxy.tls.trust import TrustError, faults
 from twistedproxy.upgrade import VARIABLE, Handover
 
 _FOR_THIS_PROCESS = frozenset((*ACTIVATION_VARIABLES, *NOTIFY_VARIABLES, VARIABLE))
@@ -94,7 +95,11 @@ class Options(TwistedOptions):
         path = settings_file(os.environ, os.geteuid() == 0) if named is None else named
         # A daemon changes its directory, and reads the file again on a reload.
         self.sources = Sources(
-            os.path.abspath(path), needed=named is not None, environment=os.environ, overrides=self.overrides
+            os.path.abspath(path),
+            needed=named is not None,
+            environment=os.environ,
+            overrides=self.overrides,
+            check=faults,
         )
         try:
             self.loaded = self.load()
@@ -134,7 +139,7 @@ def makeService(options: Options) -> IService:
     try:
         service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
         service.listen()
-    except (ActivationError, CannotListen, CannotLog) as error:
+    except (ActivationError, CannotListen, CannotLog, TrustError) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service
 

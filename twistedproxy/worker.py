@@ -6,6 +6,7 @@ brings it settings and listeners, asks for its numbers, and ends it.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from twistedproxy.record.statistics import DIRECTIONS, Statistics
 from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.issuing import Issuer
+from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.tunnel.relay import STOPPED
 from twistedproxy.upstream.connector import Connector
@@ -75,6 +77,7 @@ class Worker:
         self._pseudonym = pseudonym
         budget = descriptor_budget(descriptors)
         deadlines = Deadlines(reactor, seconds=time.monotonic)
+        self._key_log = KeyLog.of(os.environ)
         self._lag = ReactorLag(reactor, time.monotonic)
         self._own_addresses = OwnAddresses(deadlines.seconds)
         self._workers = workers
@@ -87,9 +90,9 @@ class Worker:
             wall=time.time,
             deadlines=deadlines,
             dialer=dialer,
-            pool=Pool(reactor, dialer, deadlines, snapshot, budget.idle),
+            pool=Pool(reactor, dialer, deadlines, snapshot, budget.idle, self._key_log),
             pipes=PipePool(),
-            issuer=Issuer(reactor, Path(state_directory), settings.tls),
+            issuer=Issuer(reactor, Path(state_directory), settings.tls, key_log=self._key_log),
             access_log=NoAccessLog(),
             snapshot=snapshot,
         )
@@ -269,6 +272,8 @@ class Worker:
         self.plane.pipes.close()
         self._resolver.close()
         self.logs.close()
+        if self._key_log is not None:
+            self._key_log.close()
 
 
 def _cancel(result: object, call: Any) -> object:

@@ -129,4 +129,4 @@ def test_tls_is_the_proxys_own(
         assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
         assert b"; error=tls_certificate_error\r\n" in answer
         assert b"ertificate verify failed" in answer
-        assert proxy.access_lines(1)[0].endswith(" tls_certificate_error")
+        assert proxy.access_lines(1)[0].endswith(" certificate_chain_incomplete")

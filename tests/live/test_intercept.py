@@ -255,7 +255,7 @@ def test_certificate_of_another_host(proxy: Intercepting, authority: Authority, 
         response = connection.getresponse()
         assert response.status == 502
         assert "tls_certificate_error" in (response.headers["Proxy-Status"] or "")
-        assert b"tls_certificate_error" in response.read()
+        assert b"certificate_wrong_address" in response.read()
         connection.close()
     finally:
         impostor.stop()

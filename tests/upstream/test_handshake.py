@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from OpenSSL import SSL
-from service_identity import VerificationError
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from tests.memory import MemoryTransport
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.errors import CertificateRefused, TLSFailed, TLSTimeout
-from twistedproxy.upstream.handshake import Handshake, tls_error
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "detail"),
-    [
-        (
-            SSL.Error([("SSL routines", "", "certificate verify failed")]),
-            CertificateRefused,
-            "certificate verify failed",
-        ),
-        (SSL.Error([("SSL routines", "", "wrong version number")]), TLSFailed, "wrong version number"),
-        (VerificationError(errors=[]), CertificateRefused, "it is for another name"),
-        (ConnectionDone(), TLSFailed, "the server closed the connection during the TLS handshake"),
-    ],
-)
-def test_tls_errors_say_what_failed(error: Exception, kind: type[TLSFailed], detail: str) -> None:
-    made = tls_error(Failure(error))
-    assert type(made) is kind
-    assert made.detail == detail
+from twistedproxy.errors import TLSFailed, TLSTimeout
+from twistedproxy.upstream.handshake import Handshake
 
 
 class Under:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -22,6 +23,7 @@ from twisted.python.failure import Failure
 from twistedproxy.settings.operation import TLSSettings
 from twistedproxy.tls.authority import AuthorityError, utc
 from twistedproxy.tls.authority_files import DIRECTORY, KEY_FILE, operators_authority, own_authority
+from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.tls.leaf_files import LeafFiles
 from twistedproxy.tls.leaves import Leaves
 from twistedproxy.tls.serving import serve_http
@@ -44,18 +46,24 @@ class _Made(NamedTuple):
 class Issuer:
     """Has the `Leaves` of the authority that ``settings`` name, or of the proxy's own, which is in ``state``.
 
-    ``seconds`` counts from 1970.
+    ``seconds`` counts from 1970. ``key_log`` gets the secrets of connections with clients.
     """
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, state: Path, settings: TLSSettings, seconds: Callable[[], float] = time.time
+        self,
+        reactor: Any,
+        state: Path,
+        settings: TLSSettings,
+        seconds: Callable[[], float] = time.time,
+        key_log: KeyLog | None = None,
     ) -> None:
         self._reactor = reactor
         self._directory = state / DIRECTORY
         self._settings = settings
         self._seconds = seconds
+        self._key_log = key_log
         self._made: _Made | None = None
         self._looked = 0.0
         self._making = False
@@ -124,9 +132,14 @@ class Issuer:
             most=settings.leaf_cache,
             shelf=LeafFiles(self._directory, authority, settings.leaf_cache),
             in_background=self._reactor.callInThread,
-            prepare=serve_http,
+            prepare=self._prepare,
         )
         return _Made(leaves, settings, stamp or _stamp(path))
+
+    def _prepare(self, context: SSL.Context) -> None:
+        serve_http(context)
+        if self._key_log is not None:
+            self._key_log.prepare(context)
 
     def _read_well(self, made: _Made) -> None:
         self._making = False

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.errors import CertificateRefused, TLSFailed, TLSTimeout
+from twistedproxy.errors import TLSFailed, TLSTimeout
+from twistedproxy.tls.handshakes import handshake_error
 
 
 @implementer(IHandshakeListener)
@@ -56,7 +56,7 @@ class Handshake(Protocol):
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
         if not self._over:
             self._end()
-            self._failed(tls_error(reason))
+            self._failed(handshake_error(reason, self._transport.getHandle()))
 
     def deadline_passed(self) -> None:
         self.give_up()
@@ -71,16 +71,3 @@ class Handshake(Protocol):
     def _end(self) -> None:
         self._over = True
         self._deadlines.forget(self)
-
-
-def tls_error(reason: Failure) -> TLSFailed:
-    """What stopped a TLS handshake, from what the transport was lost with."""
-    error = reason.value
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        text = "; ".join(str(entry[-1]) for entry in error.args[0] if entry)
-        if "certificate verify failed" in text:
-            return CertificateRefused(text)
-        return TLSFailed(text)
-    if type(error).__module__.startswith("service_identity"):
-        return CertificateRefused("it is for another name")
-    return TLSFailed("the server closed the connection during the TLS handshake")

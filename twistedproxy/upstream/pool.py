@@ -16,16 +16,14 @@ are not used again.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any, Final
-
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import optionsForClientTLS
 
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import ProxyError, UpstreamBusy
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls.client_side import ClientSide
+from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.upstream.carrier import Carrier, Key
 from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.http1 import UpstreamConnection
@@ -45,10 +43,19 @@ Connection = UpstreamConnection | SharedConnection
 class Pool:
     """Connections by key; see the head of the module.
 
-    ``max_idle`` is what the descriptors allow; the setting of that name, when it is lower, goes first.
+    ``max_idle`` is what the descriptors allow; the setting of that name, when it is lower, goes first. ``key_log`` gets
+    the secrets of connections with TLS.
     """
 
-    def __init__(self, reactor: Any, dialer: Dialer, deadlines: Deadlines, snapshot: Snapshot, max_idle: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        dialer: Dialer,
+        deadlines: Deadlines,
+        snapshot: Snapshot,
+        max_idle: int,
+        key_log: KeyLog | None = None,
+    ) -> None:
         self._reactor = reactor
         self._dialer = dialer
         self._deadlines = deadlines
@@ -71,9 +78,8 @@ class Pool:
         self._open: dict[Key, int] = {}
         self._total = 0
         self._waiting: dict[Key, deque[Ticket]] = {}
-        self._tls_options: Callable[[str, tuple[bytes, ...]], IOpenSSLClientConnectionCreator] = lru_cache(maxsize=256)(
-            lambda host, protocols: optionsForClientTLS(host, acceptableProtocols=protocols)
-        )
+        self.tls = ClientSide(snapshot.trust, key_log=key_log)
+        """TLS with the origins."""
 
     def __repr__(self) -> str:
         return f"<Pool open={self._total} idle={len(self._idle_by_age)} waiting={self.waiting_requests}>"
@@ -129,6 +135,7 @@ class Pool:
         """Go by another snapshot. What is idle was made under the old one, and is closed."""
         self._settings = snapshot.settings.upstream
         self._generation = snapshot.generation
+        self.tls = self.tls.under(snapshot.trust)
         self._shared.clear()
         self._makings.clear()
         self.close_idle()
@@ -223,7 +230,7 @@ class Pool:
             protocols = self._protocols(ticket)
             if protocols is _HTTP2 and key not in self._http1_origins:
                 self._makings[key] = making
-        making.start(self._dialer, self._settings.connect_timeout, lambda: self._tls_options(key[1], protocols))
+        making.start(self._dialer, self._settings.connect_timeout, lambda: self.tls.creator(key[1], key[2], protocols))
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop a ticket's wait; for `Ticket.cancel`."""

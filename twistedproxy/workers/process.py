@@ -45,6 +45,7 @@ from twistedproxy.logs import CannotLog
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket
+from twistedproxy.tls.trust import TrustError
 from twistedproxy.usage import Usage
 from twistedproxy.worker import Worker
 
@@ -106,15 +107,15 @@ class WorkerEnd(LinkEnd):
         if self._draining is not None:
             return {"complaint": ""}
         worker = self._worker
-        if worker is None:
-            worker = self._worker = self._new_worker(orders)
-        self._orders = orders
         try:
+            if worker is None:
+                worker = self._worker = self._new_worker(orders)
+            self._orders = orders
             self._listeners.open(orders.listen, worker.factory.at)
-        except CannotListen as error:
+            worker.workers = orders.workers
+            worker.use(orders.settings, orders.generation, self._listeners)
+        except (CannotListen, TrustError) as error:
             raise CannotUse(str(error)) from error
-        worker.workers = orders.workers
-        worker.use(orders.settings, orders.generation, self._listeners)
         self._set_level(orders.level)
         complaint = ""
         try:

@@ -1,0 +1,220 @@
+"""One handshake with a server: the judgement of what it shows, and what is kept of it.
+
+Theory of operation. OpenSSL verifies the chain while the handshake is under way, and calls back: with a complaint, or
+with each certificate of a chain that it found good, the anchor first and the server's last. With the last one in hand
+`conformance` and `identity` have their say, and pins are compared. Whoever says no ends the handshake there and then,
+with an alert, before the server hears a word from us; the `CertificateRefused` stays with the connection until the
+protocol learns that it is lost, and asks `handshake_error`.
+
+A complaint is not always the end: see `Verifier.another_way`.
+
+In TLS 1.3 tickets come after the handshake, and OpenSSL tells by its state when one did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL, crypto
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedproxy.errors import CertificateMalformed, CertificateRefused, PinMismatch, TLSFailed
+from twistedproxy.tls.chain import parsed, readable
+from twistedproxy.tls.conformance import check_chain
+from twistedproxy.tls.findings import Finding, finding
+from twistedproxy.tls.identity import Identity
+from twistedproxy.tls.trust import Policy
+from twistedproxy.tls.verification import Verifier, refusal
+
+_TICKET: Final = b"SSLv3/TLS read server session ticket"
+"""What OpenSSL calls the state of a client that has just read one."""
+
+_NAME_CONSTRAINTS: Final = frozenset((47, 48, 49, 51, 52, 53))
+
+
+class Owner(Protocol):
+    """Who wants to know what came of a handshake."""
+
+    @property
+    def strict(self) -> bool:
+        """As in the settings."""
+        ...
+
+    @property
+    def max_intermediates(self) -> int:
+        """As in the settings."""
+        ...
+
+    def verifier(self, policy: Policy) -> Verifier:
+        """One with the anchors that ``policy`` has."""
+        ...
+
+    def completed(self, handshake: Handshake, leaf: x509.Certificate) -> None:
+        """The server has proved who it is with ``leaf``."""
+
+    def session_made(self, handshake: Handshake, session: SSL.Session, *, once: bool) -> None:
+        """The connection can be resumed."""
+
+
+class Handshake:
+    """That of one connection to ``identity``, by ``policy``; ``origin`` stands for what its sessions are good for."""
+
+    _log = Logger()
+
+    __slots__ = ("_chain", "_done", "_overruled", "_owner", "identity", "origin", "policy", "refusal", "until")
+
+    def __init__(self, owner: Owner, origin: Any, identity: Identity, policy: Policy) -> None:
+        self.origin = origin
+        self.identity = identity
+        self.policy = policy
+        self.refusal: CertificateRefused | None = None
+        """Why the server was refused."""
+        self.until = float("inf")
+        """The time, since 1970, at which the first certificate of the chain ends."""
+        self._owner = owner
+        self._chain: list[crypto.X509] = []
+        # Whether it was settled without OpenSSL, whose complaints do not matter then. Some come after all that is good.
+        self._overruled = self._done = False
+
+    def __repr__(self) -> str:
+        state = "refused" if self.refusal else "done" if self._done else "under way"
+        return f"<Handshake {self.identity.host} {state}>"
+
+    # ------------------------------------------------------------ the certificate
+
+    def judge(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+        """What OpenSSL's callback has to answer: whether to go on."""
+        if self.refusal is not None:
+            return False
+        if self._overruled:
+            return True
+        try:
+            if not self.policy.verify:
+                return self._take_pinned(connection)
+            if not ok:
+                return self._look_again(connection, certificate, code, depth)
+            self._chain.insert(0, certificate)
+            return depth > 0 or self._take(self._readable_chain(), connection)
+        except Exception:
+            # It would be lost on its way through OpenSSL.
+            self._log.failure("the certificate of {host} could not be judged", host=self.identity.host)
+            self.refusal = CertificateRefused("the proxy is at fault")
+            return False
+
+    def _take(self, chain: Sequence[x509.Certificate], connection: SSL.Connection) -> bool:
+        """Whether a verified chain is good enough."""
+        owner = self._owner
+        if not chain:
+            problem: Finding | None = Finding(CertificateMalformed, "a certificate of the chain cannot be read")
+        else:
+            problem = (
+                check_chain(chain, strict=owner.strict, max_intermediates=owner.max_intermediates)
+                or self.identity.check(chain[0])
+                or self._check_pins(chain)
+            )
+        if problem is not None:
+            return self._refuse(problem, connection)
+        self.until = min(one.not_valid_after_utc.timestamp() for one in chain)
+        return True
+
+    def _readable_chain(self) -> list[x509.Certificate]:
+        """The chain that OpenSSL has verified; empty where a part of it cannot be read here."""
+        chain = readable(self._chain)
+        return chain if len(chain) == len(self._chain) else []
+
+    def _look_again(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int) -> bool:
+        """OpenSSL complains; perhaps there is another way up."""
+        if depth or code in _NAME_CONSTRAINTS:
+            sent = readable(connection.get_peer_cert_chain() or ())
+            chain = self._owner.verifier(self.policy).another_way(sent) if len(sent) > 1 else []
+            if chain:
+                self._overruled = self._take(chain, connection)
+                return self._overruled
+        try:
+            blamed = parsed(certificate)
+        except ValueError:
+            blamed = None
+        return self._refuse(finding(code, depth, blamed), connection)
+
+    def _take_pinned(self, connection: SSL.Connection) -> bool:
+        """Whether a server that is not verified has a key that is expected, where one is."""
+        sent = readable(connection.get_peer_cert_chain() or ())
+        problem = self._check_pins(sent[:1])
+        if problem is not None:
+            return self._refuse(problem, connection)
+        self._overruled = True
+        return True
+
+    def _check_pins(self, chain: Sequence[x509.Certificate]) -> Finding | None:
+        pins = self.policy.pins
+        if not pins or any(key_digest(one) in pins for one in chain):
+            return None
+        return Finding(PinMismatch, f"none of its keys is one of the {len(pins)} that upstream_tls.hosts names for it")
+
+    def _refuse(self, problem: Finding, connection: SSL.Connection) -> bool:
+        sent = readable(connection.get_peer_cert_chain() or ())
+        self.refusal = refusal(problem, self.identity.host, sent)
+        return False
+
+    # ------------------------------------------------------------ what is kept
+
+    def told(self, connection: SSL.Connection, where: int) -> None:
+        """What OpenSSL's other callback says of the handshake's progress."""
+        if where & SSL.SSL_CB_HANDSHAKE_DONE and not self._done:
+            self._done = True
+            if self._chain or self._overruled:
+                leaf = connection.get_peer_certificate()
+                if leaf is not None and self.policy.verify:
+                    self._owner.completed(self, parsed(leaf))
+            if connection.get_protocol_version() != SSL.TLS1_3_VERSION:
+                self._session(connection, once=False)
+        elif self._done and where == SSL.SSL_CB_CONNECT_LOOP and connection.get_state_string() == _TICKET:
+            self._session(connection, once=True)
+
+    def _session(self, connection: SSL.Connection, *, once: bool) -> None:
+        session = connection.get_session()
+        if session is not None:
+            self._owner.session_made(self, session, once=once)
+
+
+class HandshakeConnection(SSL.Connection):
+    """OpenSSL's connection, which knows its handshake, and ends in good order as far as its session is concerned.
+
+    OpenSSL forgets the session of a connection that is gone without the closure alert, which is how pooled ones end.
+    RFC 8446 section 6.1 has nothing against resuming it.
+    """
+
+    # Twisted keeps something of its own in the place that OpenSSL has for it.
+    handshake: Handshake
+
+    def __del__(self) -> None:
+        try:
+            self.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
+        except AttributeError:
+            # It has not come to be.
+            pass
+
+
+def key_digest(certificate: x509.Certificate) -> bytes:
+    """What a pin is compared with: the SHA-256 of the SubjectPublicKeyInfo; nothing where the key cannot be read."""
+    try:
+        public = certificate.public_key()
+    except Exception:
+        # Of a kind that nobody could have pinned.
+        return b""
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+
+
+def handshake_error(reason: Failure, connection: Any) -> TLSFailed:
+    """What stopped a handshake, from what the transport was lost with and OpenSSL's ``connection``, where that is."""
+    if isinstance(connection, HandshakeConnection) and connection.handshake.refusal is not None:
+        return connection.handshake.refusal
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return TLSFailed("; ".join(str(entry[-1]) for entry in error.args[0] if entry))
+    return TLSFailed("the server closed the connection during the TLS handshake")

@@ -1,0 +1,156 @@
+"""Chains that were shown by anybody, verified against what is trusted: the pure part, without a connection.
+
+Theory of operation. OpenSSL builds the chain and verifies it (`X509StoreContext`), with the flags for what RFC 5280
+asks; what that leaves out is looked at by `conformance`, and the name by `identity`. The chain of a connection is
+verified by OpenSSL itself during the handshake, with the same anchors and flags, and then judged by the same functions:
+see `handshakes`.
+
+OpenSSL follows one way only from the server's certificate up. Where several lead there, because authorities have signed
+each other, and that one is closed (an expired cross-signature is the usual reason), the others are tried by taking a
+certificate away that led there: a few times, since what is sent is the server's to choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import crypto
+
+from twistedproxy.errors import CertificateMalformed, CertificateRefused
+from twistedproxy.tls.anchors import Anchors
+from twistedproxy.tls.chain import parsed, readable, subject, summary
+from twistedproxy.tls.conformance import check_chain
+from twistedproxy.tls.findings import NO_ISSUER, Finding, finding
+from twistedproxy.tls.identity import Identity
+
+MOST_WAYS: Final = 24
+"""How many ways up are tried."""
+
+MAX_INTERMEDIATES: Final = 8
+
+
+class Verifier:
+    """Verifies by ``anchors``, at ``time`` or now; ``strict`` and ``max_intermediates`` as in the settings."""
+
+    def __init__(
+        self,
+        anchors: Anchors,
+        *,
+        strict: bool = True,
+        max_intermediates: int = MAX_INTERMEDIATES,
+        time: datetime | None = None,
+    ) -> None:
+        self._strict = strict
+        self._max_intermediates = max_intermediates
+        self._store = crypto.X509Store()
+        anchors.fill(self._store)
+        if strict:
+            self._store.set_flags(crypto.X509StoreFlags.X509_STRICT)
+        if time is not None:
+            self._store.set_time(time)
+
+    def __repr__(self) -> str:
+        return f"<Verifier strict={self._strict}>"
+
+    def verify(
+        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], host: str
+    ) -> list[x509.Certificate]:
+        """The chain by which ``leaf`` proves to be ``host``, itself first. Raises a kind of `CertificateRefused`."""
+        identity = Identity(host)
+        problem, chain = self._chain(leaf, intermediates)
+        if problem is None:
+            problem = identity.check(leaf)
+        if problem is not None:
+            raise refusal(problem, host, [leaf, *intermediates])
+        return chain
+
+    def another_way(self, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        """A chain for the first of those that were ``sent``, made of the others in any way; empty where none is."""
+        return self._chain(sent[0], sent[1:])[1] if sent else []
+
+    def _chain(
+        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]
+    ) -> tuple[Finding | None, list[x509.Certificate]]:
+        """The chain, or what was wrong with the first one that there was."""
+        start = _for_openssl(leaf)
+        if start is None:
+            return Finding(CertificateMalformed, f"the certificate {subject(leaf)} cannot be read"), []
+        pool = {_digest(one): usable for one in intermediates if (usable := _for_openssl(one)) is not None}
+        ways = [frozenset(pool)]
+        tried: set[frozenset[bytes]] = set()
+        first: Finding | None = None
+        while ways and len(tried) < MOST_WAYS:
+            way = ways.pop(0)
+            if way in tried:
+                continue
+            tried.add(way)
+            problem, chain, blamed = self._follow(start, [pool[digest] for digest in pool if digest in way])
+            if problem is None:
+                return None, chain
+            first = first or problem
+            ways += [way - {digest} for digest in way if digest in blamed] if blamed else [way - {one} for one in way]
+        return first, []
+
+    def _follow(
+        self, leaf: crypto.X509, intermediates: list[crypto.X509]
+    ) -> tuple[Finding | None, list[x509.Certificate], set[bytes]]:
+        """OpenSSL's one way up: what is wrong with it, the chain, and the certificates that are to blame."""
+        try:
+            found = crypto.X509StoreContext(self._store, leaf, intermediates).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            code, depth, _message = error.errors
+            certificate = next(iter(readable([error.certificate])), None)
+            blamed = {_digest(certificate)} if certificate is not None and depth else set()
+            if code in NO_ISSUER and not depth:
+                # Nothing that could be taken away would help.
+                blamed = {b""}
+            return finding(code, depth, certificate), [], blamed
+        except crypto.Error as error:
+            return Finding(CertificateMalformed, f"it cannot be verified ({error})"), [], set()
+        try:
+            chain = [parsed(one) for one in found]
+        except ValueError:
+            return Finding(CertificateMalformed, "a certificate above it cannot be read"), [], set()
+        problem = check_chain(chain, strict=self._strict, max_intermediates=self._max_intermediates)
+        return problem, [] if problem else chain, set()
+
+
+def verify(
+    roots: Iterable[x509.Certificate],
+    intermediates: Sequence[x509.Certificate],
+    leaf: x509.Certificate,
+    host: str,
+    time: datetime | None = None,
+    *,
+    strict: bool = True,
+    max_intermediates: int = MAX_INTERMEDIATES,
+) -> list[x509.Certificate]:
+    """The chain by which ``leaf`` proves, at ``time``, to be ``host`` to who trusts ``roots``.
+
+    Raises `CertificateRefused`: its class and ``reason`` say which check failed, its ``detail`` what was found.
+    """
+    anchors = Anchors(tuple(usable for root in roots if (usable := _for_openssl(root)) is not None))
+    verifier = Verifier(anchors, strict=strict, max_intermediates=max_intermediates, time=time)
+    return verifier.verify(leaf, intermediates, host)
+
+
+def refusal(problem: Finding, host: str, sent: Sequence[x509.Certificate]) -> CertificateRefused:
+    """The error for ``problem``, with the chain that was ``sent`` by who was to be ``host``."""
+    shown = ", ".join(subject(one) for one in sent[:3]) + (f" and {len(sent) - 3} more" if len(sent) > 3 else "")
+    detail = f"asked for {host}: {problem.text}; the server sent {shown or 'no certificate'}"
+    return problem.error(detail, [f"{number}. {line}" for number, line in enumerate(summary(sent), 1)])
+
+
+def _for_openssl(certificate: x509.Certificate) -> crypto.X509 | None:
+    try:
+        return crypto.X509.from_cryptography(certificate)
+    except (crypto.Error, ValueError):
+        return None
+
+
+def _digest(certificate: x509.Certificate) -> bytes:
+    return certificate.fingerprint(hashes.SHA256())
