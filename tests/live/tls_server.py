@@ -29,10 +29,12 @@ class TLSServer:
         context.load_cert_chain(file)
         self._context = context
         self._names: dict[int, str | None] = {}
+        self.random = ""
+        """That of the last ClientHello, in hexadecimal."""
+        self.errors: list[str] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
-        self.errors: list[str] = []
 
     def __repr__(self) -> str:
         return f"<TLSServer {self.port}>"
@@ -65,6 +67,8 @@ class TLSServer:
             except OSError:
                 return
             plain.settimeout(5)
+            # A record's head, the handshake's, and the version: then comes the random (RFC 8446 section 4.1.2).
+            self.random = plain.recv(43, socket.MSG_PEEK)[11:].hex()
             try:
                 with self._context.wrap_socket(plain, server_side=True) as secured:
                     self._answer(secured)
