@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import pytest
 
-from tests.tls.zoo import CASES, DAY, NOW, authorities
-from twistedproxy.errors import CertificateExpired, CertificateNotYetValid, CertificateRefused
+from tests.tls.zoo import CASES, DAY, NOW, authorities, make, new_key
+from twistedproxy.errors import (
+    CertificateExpired,
+    CertificateMalformed,
+    CertificateNotYetValid,
+    CertificateRefused,
+    ChainTooLong,
+)
 from twistedproxy.tls.verification import verify
 
 
@@ -25,6 +33,39 @@ def test_zoo(name: str) -> None:
     assert f"asked for {case.host}: " in error.detail
     assert error.proxy_status == "tls_certificate_error"
     assert len(error.particulars) == min(1 + len(case.sent), 7)
+
+
+def test_nobody_is_asked_for() -> None:
+    """Then only the chain counts."""
+    case = CASES["wrong-host"]()
+    assert len(verify([authorities().root.certificate], case.intermediates, case.leaf.certificate, None)) == 3
+    case = CASES["expired"]()
+    with pytest.raises(CertificateExpired):
+        verify([authorities().root.certificate], case.intermediates, case.leaf.certificate, None)
+
+
+def test_strictness_and_length() -> None:
+    case, roots = CASES["no-authority-key-identifier"](), [authorities().root.certificate]
+    assert verify(roots, case.intermediates, case.leaf.certificate, case.host, NOW, strict=False)
+    with pytest.raises(CertificateMalformed):
+        verify(roots, case.intermediates, case.leaf.certificate, case.host, NOW)
+    case = authorities().case()
+    with pytest.raises(ChainTooLong):
+        verify(roots, case.intermediates, case.leaf.certificate, case.host, max_intermediates=0)
+
+
+def test_many_certificates_take_little_time() -> None:
+    """What is sent is the server's to choose: a hundred intermediates that all could have signed, and none did well."""
+    zoo, key = authorities(), new_key()
+    start = NOW - 9 * DAY
+    many = [make("Many Times", zoo.root, ca=True, key=key, starts=start, ends=NOW - DAY) for _ in range(100)]
+    leaf = make("zoo.test", many[0]).certificate
+    begun = monotonic()
+    with pytest.raises(CertificateExpired) as refused:
+        verify([zoo.root.certificate], [one.certificate for one in many], leaf, "localhost")
+    assert monotonic() - begun < 2
+    assert refused.value.particulars[-1] == "7. and 95 more"
+    assert len(refused.value.detail) < 500
 
 
 def test_time() -> None:

@@ -203,6 +203,31 @@ def _cross_signed() -> Case:
     return Case(make("zoo.test", current), [expired, current], [zoo.root])
 
 
+def _several_ways() -> Case:
+    """Of three certificates of one intermediate, one is for mail and one has expired."""
+    zoo = authorities()
+    key = new_key()
+    mail = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+    ways = [
+        make("Thrice Signed", zoo.root, ca=True, key=key, changed=[(mail, False)]),
+        make("Thrice Signed", zoo.root, ca=True, key=key, starts=NOW - 9 * DAY, ends=NOW - DAY),
+        make("Thrice Signed", zoo.root, ca=True, key=key),
+    ]
+    return Case(make("zoo.test", ways[0]), ways, [zoo.root])
+
+
+def _permitted_by_another_way() -> Case:
+    """Of two certificates of one intermediate, one constrains names."""
+    zoo = authorities()
+    key = new_key()
+    constraints = x509.NameConstraints(None, [x509.DNSName("localhost")])
+    ways = [
+        make("Twice Signed", zoo.root, ca=True, key=key, changed=[(constraints, True)]),
+        make("Twice Signed", zoo.root, ca=True, key=key),
+    ]
+    return Case(make("zoo.test", ways[0]), ways, [zoo.root])
+
+
 def _forged() -> Case:
     zoo = authorities()
     false = One(zoo.between.certificate, new_key())
@@ -242,6 +267,8 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
     "permitted-name": lambda: _constrained("", permitted=["localhost"]),
     "permitted-address": lambda: _constrained("", permitted=["127.0.0.0/8"], names=("127.0.0.1",), host="127.0.0.1"),
     "cross-signed": _cross_signed,
+    "several-ways": lambda: _several_ways(),
+    "permitted-by-another-way": lambda: _permitted_by_another_way(),
     # What is not.
     "expired": lambda: authorities().case("certificate_expired", starts=NOW - 9 * DAY, ends=NOW - DAY),
     "expired-intermediate": lambda: authorities().below("certificate_expired", starts=NOW - 9 * DAY, ends=NOW - DAY),

@@ -51,7 +51,9 @@ def check_chain(chain: Sequence[x509.Certificate], *, strict: bool, max_intermed
         # A certificate that is trusted itself is its own anchor.
         is_anchor = number == len(chain) - 1
         for problem in _problems(certificate, number, is_anchor=is_anchor, strict=strict):
-            return problem._replace(text=f"the certificate {subject(certificate)} {problem.text}")
+            return problem._replace(
+                text=f"the certificate {subject(certificate)} {problem.text}", certificate=certificate
+            )
     return None
 
 

@@ -32,12 +32,14 @@ from twistedproxy.tls.chain import extensions, issuer, quoted, subject
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong, and what it is in words."""
+    """One thing that is wrong, what it is in words, and with which certificate, where it is with one."""
 
     error: type[CertificateRefused]
     text: str
+    certificate: x509.Certificate | None = None
 
 
+NAME_CONSTRAINTS: Final = frozenset((47, 48, 49, 51, 52, 53))
 EXPIRED: Final = 10
 NOT_YET_VALID: Final = 9
 SELF_SIGNED: Final = 18

@@ -26,15 +26,13 @@ from twisted.python.failure import Failure
 from twistedproxy.errors import CertificateMalformed, CertificateRefused, PinMismatch, TLSFailed
 from twistedproxy.tls.chain import parsed, readable
 from twistedproxy.tls.conformance import check_chain
-from twistedproxy.tls.findings import Finding, finding
+from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
 from twistedproxy.tls.identity import Identity
 from twistedproxy.tls.trust import Policy
 from twistedproxy.tls.verification import Verifier, refusal
 
 _TICKET: Final = b"SSLv3/TLS read server session ticket"
 """What OpenSSL calls the state of a client that has just read one."""
-
-_NAME_CONSTRAINTS: Final = frozenset((47, 48, 49, 51, 52, 53))
 
 
 class Owner(Protocol):
@@ -129,7 +127,7 @@ class Handshake:
 
     def _look_again(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int) -> bool:
         """OpenSSL complains; perhaps there is another way up."""
-        if depth or code in _NAME_CONSTRAINTS:
+        if depth or code in NAME_CONSTRAINTS:
             sent = readable(connection.get_peer_cert_chain() or ())
             chain = self._owner.verifier(self.policy).another_way(sent) if len(sent) > 1 else []
             if chain:

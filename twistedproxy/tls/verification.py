@@ -22,9 +22,9 @@ from OpenSSL import crypto
 
 from twistedproxy.errors import CertificateMalformed, CertificateRefused
 from twistedproxy.tls.anchors import Anchors
-from twistedproxy.tls.chain import parsed, readable, subject, summary
+from twistedproxy.tls.chain import extensions, readable, subject, summary
 from twistedproxy.tls.conformance import check_chain
-from twistedproxy.tls.findings import NO_ISSUER, Finding, finding
+from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
 from twistedproxy.tls.identity import Identity
 
 MOST_WAYS: Final = 24
@@ -57,15 +57,17 @@ class Verifier:
         return f"<Verifier strict={self._strict}>"
 
     def verify(
-        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], host: str
+        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], host: str | None
     ) -> list[x509.Certificate]:
-        """The chain by which ``leaf`` proves to be ``host``, itself first. Raises a kind of `CertificateRefused`."""
-        identity = Identity(host)
+        """The chain by which ``leaf`` proves to be ``host``, itself first. Raises a kind of `CertificateRefused`.
+
+        Where ``host`` is None, nobody is asked for, and only the chain counts.
+        """
         problem, chain = self._chain(leaf, intermediates)
-        if problem is None:
-            problem = identity.check(leaf)
+        if problem is None and host is not None:
+            problem = Identity(host).check(leaf)
         if problem is not None:
-            raise refusal(problem, host, [leaf, *intermediates])
+            raise refusal(problem, host or "anybody", [leaf, *intermediates])
         return chain
 
     def another_way(self, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
@@ -79,7 +81,7 @@ class Verifier:
         start = _for_openssl(leaf)
         if start is None:
             return Finding(CertificateMalformed, f"the certificate {subject(leaf)} cannot be read"), []
-        pool = {_digest(one): usable for one in intermediates if (usable := _for_openssl(one)) is not None}
+        pool = {_digest(one): one for one in intermediates}
         ways = [frozenset(pool)]
         tried: set[frozenset[bytes]] = set()
         first: Finding | None = None
@@ -92,38 +94,40 @@ class Verifier:
             if problem is None:
                 return None, chain
             first = first or problem
-            ways += [way - {digest} for digest in way if digest in blamed] if blamed else [way - {one} for one in way]
+            ways += [way - {digest} for digest in pool if digest in way and pool[digest] in blamed]
         return first, []
 
     def _follow(
-        self, leaf: crypto.X509, intermediates: list[crypto.X509]
-    ) -> tuple[Finding | None, list[x509.Certificate], set[bytes]]:
-        """OpenSSL's one way up: what is wrong with it, the chain, and the certificates that are to blame."""
+        self, leaf: crypto.X509, intermediates: Sequence[x509.Certificate]
+    ) -> tuple[Finding | None, list[x509.Certificate], Sequence[x509.Certificate]]:
+        """OpenSSL's one way up: what is wrong with it, the chain, and the certificates that may be to blame."""
+        usable = [one for certificate in intermediates if (one := _for_openssl(certificate)) is not None]
         try:
-            found = crypto.X509StoreContext(self._store, leaf, intermediates).get_verified_chain()
+            found = crypto.X509StoreContext(self._store, leaf, usable).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, _message = error.errors
             certificate = next(iter(readable([error.certificate])), None)
-            blamed = {_digest(certificate)} if certificate is not None and depth else set()
-            if code in NO_ISSUER and not depth:
-                # Nothing that could be taken away would help.
-                blamed = {b""}
-            return finding(code, depth, certificate), [], blamed
+            problem = finding(code, depth, certificate)
+            if code in NAME_CONSTRAINTS:
+                # It is said of the one that has the name.
+                return problem, [], [one for one in intermediates if _constrains(one)]
+            return problem, [], [certificate] if certificate is not None else []
         except crypto.Error as error:
-            return Finding(CertificateMalformed, f"it cannot be verified ({error})"), [], set()
-        try:
-            chain = [parsed(one) for one in found]
-        except ValueError:
-            return Finding(CertificateMalformed, "a certificate above it cannot be read"), [], set()
-        problem = check_chain(chain, strict=self._strict, max_intermediates=self._max_intermediates)
-        return problem, [] if problem else chain, set()
+            return Finding(CertificateMalformed, f"it cannot be verified ({error})"), [], []
+        chain = readable(found)
+        if len(chain) < len(found):
+            return Finding(CertificateMalformed, "a certificate of the chain cannot be read"), [], []
+        fault = check_chain(chain, strict=self._strict, max_intermediates=self._max_intermediates)
+        if fault is not None:
+            return fault, [], chain if fault.certificate is None else [fault.certificate]
+        return None, chain, []
 
 
 def verify(
     roots: Iterable[x509.Certificate],
     intermediates: Sequence[x509.Certificate],
     leaf: x509.Certificate,
-    host: str,
+    host: str | None,
     time: datetime | None = None,
     *,
     strict: bool = True,
@@ -131,7 +135,8 @@ def verify(
 ) -> list[x509.Certificate]:
     """The chain by which ``leaf`` proves, at ``time``, to be ``host`` to who trusts ``roots``.
 
-    Raises `CertificateRefused`: its class and ``reason`` say which check failed, its ``detail`` what was found.
+    Raises `CertificateRefused`: its class and ``reason`` say which check failed, its ``detail`` what was found. Without
+    a ``host`` only the chain counts; without a ``time`` it is now.
     """
     anchors = Anchors(tuple(usable for root in roots if (usable := _for_openssl(root)) is not None))
     verifier = Verifier(anchors, strict=strict, max_intermediates=max_intermediates, time=time)
@@ -150,6 +155,13 @@ def _for_openssl(certificate: x509.Certificate) -> crypto.X509 | None:
         return crypto.X509.from_cryptography(certificate)
     except (crypto.Error, ValueError):
         return None
+
+
+def _constrains(certificate: x509.Certificate) -> bool:
+    try:
+        return bool(extensions(certificate).get_extension_for_class(x509.NameConstraints))
+    except (ValueError, x509.ExtensionNotFound):
+        return False
 
 
 def _digest(certificate: x509.Certificate) -> bytes:
