@@ -57,7 +57,8 @@ class ClientSide:
         self._contexts: dict[Policy, SSL.Context] = {}
         self._verifiers: dict[Policy, Verifier] = {}
         self._sessions = Sessions(settings.session_cache, seconds)
-        self._names: OrderedDict[tuple[str, int], LeafNames] = OrderedDict()
+        # What was shown, and the names in it once they were asked for.
+        self._names: OrderedDict[tuple[str, int], LeafNames | x509.Certificate] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<ClientSide {self._trust!r} contexts={len(self._contexts)} {self._sessions!r}>"
@@ -72,7 +73,14 @@ class ClientSide:
 
     def leaf_names(self, host: str, port: int) -> LeafNames | None:
         """The names for a leaf in the place of the certificate that the server has shown; None while none was seen."""
-        return self._names.get((canonical_host(host), port))
+        origin = (canonical_host(host), port)
+        shown = self._names.get(origin)
+        if isinstance(shown, x509.Certificate):
+            try:
+                shown = self._names[origin] = mirrored(shown, host)
+            except InvalidName:
+                return None
+        return shown
 
     def connection(self, host: str, port: int, protocols: tuple[bytes, ...]) -> SSL.Connection:
         """A connection that has yet to be made; for `creator`."""
@@ -107,12 +115,8 @@ class ClientSide:
     def completed(self, handshake: Handshake, leaf: x509.Certificate) -> None:
         """The server of ``handshake`` has proved who it is with ``leaf``."""
         host, port, _protocols = handshake.origin
-        try:
-            names = mirrored(leaf, host)
-        except InvalidName:
-            return
         origin = (canonical_host(host), port)
-        self._names[origin] = names
+        self._names[origin] = leaf
         self._names.move_to_end(origin)
         if len(self._names) > MOST_NAMED:
             self._names.popitem(last=False)
@@ -174,4 +178,7 @@ def _judge(connection: SSL.Connection, certificate: crypto.X509, code: int, dept
 
 def _told(connection: SSL.Connection, where: int, _what: int) -> None:
     assert isinstance(connection, HandshakeConnection)
-    connection.handshake.told(connection, where)
+    handshake = connection.handshake
+    # It is called for each of some twenty steps.
+    if where == SSL.SSL_CB_HANDSHAKE_DONE or handshake.done:
+        handshake.told(connection, where)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -50,11 +51,21 @@ def check_chain(chain: Sequence[x509.Certificate], *, strict: bool, max_intermed
     for number, certificate in enumerate(chain):
         # A certificate that is trusted itself is its own anchor.
         is_anchor = number == len(chain) - 1
-        for problem in _problems(certificate, number, is_anchor=is_anchor, strict=strict):
-            return problem._replace(
-                text=f"the certificate {subject(certificate)} {problem.text}", certificate=certificate
-            )
+        judge = _judge_authority if number else _judge
+        problem = judge(certificate, number, is_anchor, strict)
+        if problem is not None:
+            return problem
     return None
+
+
+def _judge(certificate: x509.Certificate, depth: int, is_anchor: bool, strict: bool) -> Finding | None:
+    for problem in _problems(certificate, depth, is_anchor=is_anchor, strict=strict):
+        return problem._replace(text=f"the certificate {subject(certificate)} {problem.text}", certificate=certificate)
+    return None
+
+
+# The servers of the world have a few dozen authorities above them; each is looked at once.
+_judge_authority: Final = lru_cache(maxsize=256)(_judge)
 
 
 def _problems(certificate: x509.Certificate, depth: int, *, is_anchor: bool, strict: bool) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ class Handshake:
 
     _log = Logger()
 
-    __slots__ = ("_chain", "_done", "_overruled", "_owner", "identity", "origin", "policy", "refusal", "until")
+    __slots__ = ("_chain", "_leaf", "_overruled", "_owner", "done", "identity", "origin", "policy", "refusal", "until")
 
     def __init__(self, owner: Owner, origin: Any, identity: Identity, policy: Policy) -> None:
         self.origin = origin
@@ -76,11 +76,14 @@ class Handshake:
         """The time, since 1970, at which the first certificate of the chain ends."""
         self._owner = owner
         self._chain: list[crypto.X509] = []
+        self._leaf: x509.Certificate | None = None
         # Whether it was settled without OpenSSL, whose complaints do not matter then. Some come after all that is good.
-        self._overruled = self._done = False
+        self._overruled = False
+        self.done = False
+        """Whether the handshake is over, and well."""
 
     def __repr__(self) -> str:
-        state = "refused" if self.refusal else "done" if self._done else "under way"
+        state = "refused" if self.refusal else "done" if self.done else "under way"
         return f"<Handshake {self.identity.host} {state}>"
 
     # ------------------------------------------------------------ the certificate
@@ -117,6 +120,7 @@ class Handshake:
             )
         if problem is not None:
             return self._refuse(problem, connection)
+        self._leaf = chain[0]
         self.until = min(one.not_valid_after_utc.timestamp() for one in chain)
         return True
 
@@ -163,15 +167,15 @@ class Handshake:
 
     def told(self, connection: SSL.Connection, where: int) -> None:
         """What OpenSSL's other callback says of the handshake's progress."""
-        if where & SSL.SSL_CB_HANDSHAKE_DONE and not self._done:
-            self._done = True
-            if self._chain or self._overruled:
-                leaf = connection.get_peer_certificate()
-                if leaf is not None and self.policy.verify:
-                    self._owner.completed(self, parsed(leaf))
+        if where == SSL.SSL_CB_HANDSHAKE_DONE and not self.done:
+            self.done = True
+            if self._leaf is not None:
+                self._owner.completed(self, self._leaf)
+            # A connection may be kept for long, and its chain is of no more use.
+            self._chain, self._leaf = [], None
             if connection.get_protocol_version() != SSL.TLS1_3_VERSION:
                 self._session(connection, once=False)
-        elif self._done and where == SSL.SSL_CB_CONNECT_LOOP and connection.get_state_string() == _TICKET:
+        elif self.done and where == SSL.SSL_CB_CONNECT_LOOP and connection.get_state_string() == _TICKET:
             self._session(connection, once=True)
 
     def _session(self, connection: SSL.Connection, *, once: bool) -> None:
