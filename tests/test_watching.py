@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.frames import BINARY, CLOSE, MASK, PING, RSV1, TEXT, Deflating, frame, message
+from tests.http2_client import WEBSOCKET, HTTP2Client
 from tests.memory import MemoryTransport, Wire
+from tests.secure_origin import SecureOrigin, context
 from twistedproxy.exchange import Exchange
 from twistedproxy.http.websocket import FRAME_EFFORT, Message
+from twistedproxy.http.websocket_handshake import accept_for
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.message_log import MessageLog
 from twistedproxy.watching import MOST_EFFORT, SLICE, watch
@@ -238,6 +243,45 @@ def test_a_large_message_is_followed_whole(wire: Wire, listening: Listening) -> 
     assert client.take() == data
     assert listening.heard == [("from_upstream", "ping", b"")] * 8 + [("from_upstream", "binary", bytes(10))]
     client.peer_closes()
+
+
+# ---------------------------------------------------------------- over HTTP/2
+
+
+def test_websockets_of_a_client_of_http_2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Several on one connection, each a stream of its own (RFC 8441)."""
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    wire = Wire(("intercept.mode", "all-but"), ("intercept.ports", "all"))
+    heard: list[tuple[int, str, str, bytes]] = []
+
+    class Streams(Listening):
+        def message(self, exchange: Exchange, direction: str, message: Message) -> None:
+            heard.append((exchange.downstream.stream, direction, message.kind, message.content))
+
+    wire.plane.message_listeners = (Streams(),)
+    client = HTTP2Client(wire)
+    streams: list[int] = []
+    for number in range(2):
+        streams.append(client.ask(WEBSOCKET, end=False))
+        origin = SecureOrigin(wire, wire.origins[number], context(authority, b"http/1.1"))
+        origin.pump()
+        (key,) = re.findall(rb"(?i)^sec-websocket-key: (.*)\r$", origin.plain, re.MULTILINE)
+        origin.say(SWITCHING % (b"websocket", b"Sec-WebSocket-Accept: " + accept_for(key) + b"\r\n" + DEFLATED))
+        client.turn()
+        assert client.answers[streams[-1]].status == 200
+        client.send(streams[-1], frame(TEXT, b"question", mask=MASK))
+        origin.pump()
+        origin.say(frame(TEXT, Deflating()(b"answer"), reserved=RSV1))
+        client.turn()
+    assert streams[0] != streams[1]
+    assert heard == [
+        message
+        for stream in streams
+        for message in ((stream, "from_client", "text", b"question"), (stream, "from_upstream", "text", b"answer"))
+    ]
+    assert len({connection.number for connection in wire.factory}) == 1
 
 
 # ---------------------------------------------------------------- with the log

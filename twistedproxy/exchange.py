@@ -48,6 +48,10 @@ class Downstream(Protocol):
     """Whether the client takes no more bytes; it will be said to have left."""
 
     @property
+    def stream(self) -> int:
+        """The number of its stream on the connection; 0 over HTTP/1.1, which has none."""
+
+    @property
     def reached(self) -> Reached:
         """Where the client has found us."""
 

@@ -29,6 +29,7 @@ class Policy:
 @dataclass
 class Numbered:
     number: int = 17
+    stream: int = 0
 
 
 @dataclass
@@ -72,7 +73,7 @@ def written(tmp_path: Path) -> Iterator[Written]:
 def test_line(written: Written) -> None:
     written.log.message(Watched(), "from_client", Message("text", b'say "hi"', 8, 10, 2, compressed=True))
     assert written.text == (
-        '{"time":"2027-01-15T08:00:00.063Z","connection":"3-17","client_address":"192.0.2.7","client_port":40000,'
+        '{"time":"2027-01-15T08:00:00.063Z","connection":"3-17","stream":null,"client_address":"192.0.2.7","client_port":40000,'
         '"url":"http://chat.example/room?name=me","direction":"from_client","kind":"text","length":8,'
         '"payload_length":10,"frames":2,"compressed":true,"code":null,"content":"say \\"hi\\"","encoding":null,'
         '"truncated":false,"reason":null}\n'
@@ -116,6 +117,12 @@ def test_content_beyond_the_bound(written: Written, most: int) -> None:
     assert text["content"] == "ü" * (most // 2)
     assert (binary["truncated"], text["truncated"]) == (True, most < 100)
     assert (binary["length"], text["length"]) == (1000, 100)
+
+
+def test_stream_of_a_client_of_http_2(written: Written) -> None:
+    watched = Watched(downstream=Numbered(17, 5))
+    written.log.message(watched, "from_client", Message("text", b"", 0, 0, 1))
+    assert (written.lines[0]["connection"], written.lines[0]["stream"]) == ("3-17", 5)
 
 
 def test_unreadable(written: Written) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -10,6 +11,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
+from tests.frames import MASK, RSV1, TEXT, Deflating, frame
 from tests.memory import MemoryTransport, Wire
 from tests.secure_origin import SecureOrigin, context
 
@@ -156,6 +158,29 @@ def test_a_websockets_bytes_pass_both_ways_until_both_have_ended() -> None:
     record = wire.records.all[-1]
     assert (record.kind, record.status, record.reason) == ("tunnel", 101, "")
     assert (wire.pool.open_connections, wire.pool.idle_connections) == (1, 1)
+
+
+def test_a_websockets_messages_are_seen() -> None:
+    """As over HTTP/1.1, with what the answer to the extended CONNECT says of permessage-deflate."""
+    heard: list[tuple[str, str, bytes, bool]] = []
+
+    class Listening:
+        def wants(self, exchange: Any, host: str) -> int:
+            assert host == "origin.test"
+            return 10
+
+        def message(self, exchange: Any, direction: str, message: Any) -> None:
+            heard.append((direction, message.kind, message.content, message.compressed))
+
+    wire, there = begun(settings=TAKES_WEBSOCKET)
+    wire.plane.message_listeners = (Listening(),)
+    client = ask(wire, UPGRADE)
+    there.pump()
+    agreed = [(b":status", b"200"), (b"sec-websocket-extensions", b"permessage-deflate")]
+    there.act(lambda h2: h2.send_headers(3, agreed))
+    client.receive(frame(TEXT, b"ping", mask=MASK))
+    there.act(lambda h2: h2.send_data(3, frame(TEXT, Deflating()(b"pong" * 3), reserved=RSV1)))
+    assert heard == [("from_client", "text", b"ping", False), ("from_upstream", "text", b"pongpongpo", True)]
 
 
 def test_a_websocket_breaks_off_with_its_connection() -> None:

@@ -55,6 +55,8 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class DownstreamConnection(ClientConnection):
     """One client's HTTP/1.1 connection."""
 
+    stream = 0
+
     def __init__(self, factory: DownstreamFactory, plane: DataPlane, address: str, port: int, listener: str) -> None:
         super().__init__(factory, plane, address, port, listener)
         self._reader = RequestReader(plane.snapshot.head_limits)

@@ -86,6 +86,11 @@ class RequestStream(Stream):
         self._switched = False
 
     @property
+    def stream(self) -> int:
+        """Its number."""
+        return self.id
+
+    @property
     def reached(self) -> Reached:
         """Where the client has found us."""
         return self._connection.reached

@@ -38,6 +38,11 @@ class _Connection(Protocol):
         """The number of the client's connection."""
         ...
 
+    @property
+    def stream(self) -> int:
+        """The number of its stream on that; 0 over HTTP/1.1."""
+        ...
+
 
 class WatchedExchange(Protocol):
     """What a line tells of the exchange that became a WebSocket, and what says whether there is one."""
@@ -75,6 +80,8 @@ class MessageLine(msgspec.Struct, gc=False):
     """When the message was complete: RFC 3339, milliseconds, UTC."""
     connection: str
     """The client's connection, as ``pyproxyctl connections`` names it."""
+    stream: int | None
+    """The stream on that connection, over HTTP/2: there can be several WebSockets."""
     client_address: str
     client_port: int
     url: str
@@ -184,6 +191,7 @@ class MessageLog:
         return MessageLine(
             f"{self._times[now // 1000]}.{now % 1000:03d}Z",
             f"{self._worker}-{exchange.downstream.number}",
+            exchange.downstream.stream or None,
             exchange.client_address,
             exchange.client_port,
             shortened(without_userinfo(exchange.url)).decode("latin-1"),
