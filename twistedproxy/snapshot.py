@@ -48,8 +48,12 @@ class Snapshot:
         pseudonym: str,
         own_ports: Iterable[tuple[str, int]],
         is_own_address: Callable[[str], bool],
+        trust: Trust | None = None,
     ) -> Snapshot:
-        """Compile ``settings``. ``pseudonym`` is used where they name none. Raises `TrustError`."""
+        """Compile ``settings``. ``pseudonym`` is used where they name none, ``trust`` where their files have been read.
+
+        Raises `TrustError`.
+        """
         name = settings.forwarding.via or pseudonym
         downstream = settings.downstream
         return cls(
@@ -58,7 +62,7 @@ class Snapshot:
             access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
             interception=Interception.of(settings.intercept),
             http2=HTTP2Use.of(settings.http2),
-            trust=Trust.of(settings.upstream_tls),
+            trust=trust or Trust.of(settings.upstream_tls),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
             via=name.encode("ascii"),

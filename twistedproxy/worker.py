@@ -37,6 +37,7 @@ from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.issuing import Issuer
 from twistedproxy.tls.key_log import KeyLog
+from twistedproxy.tls.trust import Trust
 from twistedproxy.tunnel.pipes import PipePool
 from twistedproxy.tunnel.relay import STOPPED
 from twistedproxy.upstream.connector import Connector
@@ -120,7 +121,9 @@ class Worker:
 
     # ------------------------------------------------------------ settings
 
-    def _compile(self, settings: Settings, generation: int, addresses: list[Any]) -> Snapshot:
+    def _compile(
+        self, settings: Settings, generation: int, addresses: list[Any], trust: Trust | None = None
+    ) -> Snapshot:
         return Snapshot.of(
             settings,
             generation=generation,
@@ -129,6 +132,7 @@ class Worker:
                 (address.host, address.port) for address in addresses if isinstance(address, IPv4Address | IPv6Address)
             ],
             is_own_address=self._own_addresses,
+            trust=trust,
         )
 
     def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
@@ -145,13 +149,21 @@ class Worker:
         )
 
     def use(self, settings: Settings, generation: int, listeners: Listeners) -> None:
-        """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``."""
+        """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``.
+
+        Raises `TrustError` when a file that they name cannot be used, and goes by the old ones then.
+        """
         plane = self.plane
-        if settings.resolver != plane.snapshot.settings.resolver or self._workers != self._resolver_shared_by:
+        current = plane.snapshot
+        # The files were read when this was made, before the process may have become another account's.
+        is_first = not current.generation and settings.upstream_tls == current.settings.upstream_tls
+        trust = current.trust if is_first else None
+        snapshot = self._compile(settings, generation, listeners.addresses(), trust)
+        if settings.resolver != current.settings.resolver or self._workers != self._resolver_shared_by:
             replaced = self._resolver
             self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)
             replaced.close()
-        plane.use(self._compile(settings, generation, listeners.addresses()))
+        plane.use(snapshot)
         self._connector.attempt_delay = settings.upstream.attempt_delay
         self.factory.accept_on(listeners.ports)
 

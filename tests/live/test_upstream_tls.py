@@ -191,6 +191,18 @@ key = "$CREDENTIALS_DIRECTORY/key.pem"
     assert ask(daemon, server, "127.0.0.1") == "tls_failed"
 
 
+def test_client_certificate_that_is_missed_later(proxy: Callable[..., Daemon], serve: Callable[..., TLSServer]) -> None:
+    """In TLS 1.3 the handshake is over for the proxy when the server complains."""
+
+    def wants_one(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    daemon = proxy()
+    assert ask(daemon, serve(*good(), prepare=wants_one)) == "no_response"
+    assert "certificate required" in json.loads(daemon.lines_so_far()[-1])["detail"]
+
+
 def test_files_that_are_none(proxy: Callable[..., Daemon], serve: Callable[..., TLSServer], anchor: Path) -> None:
     """A reload says where, and changes nothing; the files are read again when it is well."""
     server, daemon = serve(*good()), proxy()

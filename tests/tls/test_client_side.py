@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
 from tests.tls.certificates import pem_of
 from tests.tls.peers import Server, meet, reason
-from tests.tls.zoo import CASES, DAY, NOW, authorities, make, names
+from tests.tls.zoo import CASES, DAY, NOW, Case, authorities, make, names
 from twistedproxy.errors import TLSFailed
 from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 from twistedproxy.tls.client_side import ClientSide
@@ -222,6 +223,23 @@ def test_client_certificate(make_side: Make, tmp_path: Path, version: int) -> No
     assert there.get_peer_cert_chain(as_cryptography=True) == [zoo.between.certificate]
     with pytest.raises(TLSFailed, match="certificate"):
         meet(side, server, "127.0.0.1")
+
+
+def test_server_that_is_trusted_itself(make_side: Make, tmp_path: Path) -> None:
+    """Signed with its own key, and an authority by what it says of itself, as openssl makes them."""
+    shown = make("a", ca=True, left_out=[x509.KeyUsage], changed=[(names("a.example"), False)])
+    file = tmp_path / "own.pem"
+    file.write_bytes(pem_of(shown.certificate))
+    server = Server(Case(shown, [], []))
+    assert reason(make_side(**host("a.example", anchors=(str(file),))), server, host="a.example") == ""
+    assert reason(make_side(), server, host="a.example") == "certificate_self_signed"
+
+
+@pytest.mark.parametrize("name", ["x.zoo.example", "X.Zoo.Example.", "bücher.zoo.example"])
+def test_wildcards(make_side: Make, name: str) -> None:
+    server = server_named("*.zoo.example")
+    assert reason(make_side(), server, host=name) == ""
+    assert reason(make_side(), server, host="zoo.example") == "certificate_wrong_host"
 
 
 def test_first_entry_counts(make_side: Make) -> None:

@@ -34,7 +34,7 @@ from twistedproxy.tls.findings import finding
         (67, 1, KeyWeak),
         (68, 0, SignatureWeak),
         (85, 0, CertificateMalformed),
-        (1, 0, CertificateRefused),
+        (1, 0, CertificateMalformed),
         (12345, 0, CertificateRefused),
     ],
 )

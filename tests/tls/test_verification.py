@@ -5,6 +5,10 @@ from __future__ import annotations
 from time import monotonic
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from OpenSSL import crypto
 
 from tests.tls.zoo import CASES, DAY, NOW, authorities, make, new_key
 from twistedproxy.errors import (
@@ -14,6 +18,7 @@ from twistedproxy.errors import (
     CertificateRefused,
     ChainTooLong,
 )
+from twistedproxy.tls.chain import readable
 from twistedproxy.tls.verification import verify
 
 
@@ -52,6 +57,31 @@ def test_strictness_and_length() -> None:
     case = authorities().case()
     with pytest.raises(ChainTooLong):
         verify(roots, case.intermediates, case.leaf.certificate, case.host, max_intermediates=0)
+
+
+def changed(der: bytes, places: list[tuple[int, int]]) -> bytes:
+    other = bytearray(der)
+    for place, octet in places:
+        other[place % len(der)] ^= octet
+    return bytes(other)
+
+
+@given(st.booleans(), st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), min_size=1, max_size=3))
+def test_any_bytes(leaf: bool, places: list[tuple[int, int]]) -> None:
+    """Whatever is in the certificates: a changed one is refused in words, and nothing else happens."""
+    case = authorities().case()
+    shown = [one.certificate.public_bytes(Encoding.DER) for one in (case.leaf, *case.sent)]
+    which = 0 if leaf else 1
+    other = [changed(der, places) if number == which else der for number, der in enumerate(shown)]
+    assume(other != shown)
+    try:
+        first, *above = readable(crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in other)
+    except (crypto.Error, ValueError):
+        return
+    with pytest.raises(CertificateRefused) as refused:
+        verify([authorities().root.certificate], above, first, "localhost")
+    assert refused.value.detail.isprintable()
+    assert all(line.isprintable() for line in refused.value.particulars)
 
 
 def test_many_certificates_take_little_time() -> None:

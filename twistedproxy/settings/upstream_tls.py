@@ -36,7 +36,8 @@ class UpstreamTLSSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         tuple[str, ...],
         special(
             "file paths",
-            "Files with further authorities to trust, for all hosts: PEM, one certificate or more in each. "
+            "Files with further authorities to trust, for all hosts: PEM, one certificate or more in each. Those "
+            "that are signed with their own key are trusted; others only lead up to such. "
             "`$CREDENTIALS_DIRECTORY/` may stand at the beginning. They are read at the start and at a reload.",
             examples=[["/etc/twistedproxy/internal-ca.pem"]],
         ),

@@ -37,7 +37,10 @@ def parsed(certificate: crypto.X509) -> x509.Certificate:
     with warnings.catch_warnings():
         # What is odd about it is found by who looks for it.
         warnings.simplefilter("ignore")
-        return certificate.to_cryptography()
+        try:
+            return certificate.to_cryptography()
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from None
 
 
 def summary(chain: Sequence[x509.Certificate]) -> list[str]:
@@ -54,7 +57,9 @@ def summary(chain: Sequence[x509.Certificate]) -> list[str]:
 def extensions(certificate: x509.Certificate) -> x509.Extensions:
     """Its extensions. Raises ValueError where there is one that cannot be read, or one twice."""
     try:
-        return certificate.extensions
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return certificate.extensions
     except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(str(error)) from None
 

@@ -49,6 +49,8 @@ NO_ISSUER: Final = frozenset((2, 20, 21))
 # Each is said of one certificate: "... has a key that is too short".
 _FINDINGS: Final[Mapping[int, tuple[type[CertificateRefused], str]]] = MappingProxyType(
     {
+        # Unspecified; seen for keys that are none.
+        1: (CertificateMalformed, "has something in it that cannot be read, such as its key"),
         4: (SignatureInvalid, "has a signature that cannot be read"),
         6: (CertificateMalformed, "was signed with a key that cannot be read"),
         7: (SignatureInvalid, "has a signature that its issuer did not make"),
@@ -96,6 +98,8 @@ _FINDINGS: Final[Mapping[int, tuple[type[CertificateRefused], str]]] = MappingPr
         91: (CertificateMalformed, "has a subject key identifier that is critical"),
         92: (CertificateMalformed, "is an authority's without a key usage"),
         93: (CertificateMalformed, "has extensions, but not the version that allows them"),
+        102: (CertificateMalformed, "has an authority key identifier that says nothing"),
+        103: (CertificateMalformed, "has an authority key identifier with an issuer or a serial number alone"),
         94: (KeyWeak, "has a key on a curve that it describes itself"),
     }
 )

@@ -216,7 +216,11 @@ def handshake_error(reason: Failure, connection: Any) -> TLSFailed:
     """What stopped a handshake, from what the transport was lost with and OpenSSL's ``connection``, where that is."""
     if isinstance(connection, HandshakeConnection) and connection.handshake.refusal is not None:
         return connection.handshake.refusal
-    error = reason.value
+    return TLSFailed(openssl_words(reason.value) or "the server closed the connection during the TLS handshake")
+
+
+def openssl_words(error: BaseException | None) -> str:
+    """What OpenSSL says of ``error``; nothing where it is none of its own."""
     if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        return TLSFailed("; ".join(str(entry[-1]) for entry in error.args[0] if entry))
-    return TLSFailed("the server closed the connection during the TLS handshake")
+        return "; ".join(str(entry[-1]) for entry in error.args[0] if entry)
+    return ""

@@ -27,6 +27,7 @@ from twistedproxy.http.target import Target
 from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_bytes
 from twistedproxy.sending import Sender, sender_for
 from twistedproxy.settings.types import Settings
+from twistedproxy.tls.handshakes import openssl_words
 from twistedproxy.upstream.carrier import Key, ResponseListener
 
 MAX_INTERIM_RESPONSES = 100
@@ -284,7 +285,7 @@ class UpstreamConnection(TwistedProtocol):
             # A reset is not an end, also where the end is the close of the connection.
             end = self._reader.receive_close() if reason.check(ConnectionDone) else None
             if end is None:
-                raise ResponseCut("the connection was reset") if self._response else ConnectionTerminated()
+                raise ResponseCut("the connection was reset") if self._response else _terminated(reason)
         except ProxyError as error:
             self._fail(error)
         else:
@@ -313,3 +314,8 @@ class UpstreamConnection(TwistedProtocol):
         self._closed = True
         self._deadlines.forget(self)
         self._pool.connection_closed(self)
+
+
+def _terminated(reason: Failure) -> ConnectionTerminated:
+    # In TLS 1.3 a server that wants a certificate says so after the handshake.
+    return ConnectionTerminated(openssl_words(reason.value))
