@@ -90,6 +90,8 @@ def mutated(random: Random, data: bytes) -> bytes:
     while (one := reader.next_frame()) is not None:
         found.append(one)
     for _ in range(random.randint(1, 3)):
+        if not found:
+            break
         place = random.randrange(len(found)) if random.random() < 0.2 else random.randrange(len(found) // 2, len(found))
         one = found[place]
         what = random.randrange(8)

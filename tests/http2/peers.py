@@ -13,7 +13,7 @@ from hyperframe.frame import Frame as LibraryFrame
 from hyperframe.frame import GoAwayFrame
 
 from twistedproxy.errors import ProxyError
-from twistedproxy.http2.connection import PlainEncoder
+from twistedproxy.http2.compression import PlainEncoder
 from twistedproxy.http2.fields import Block
 from twistedproxy.http2.frames import Frame, FrameReader, frame_header
 from twistedproxy.http2.session import PREFACE, Session, SessionError, SessionLimits

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+from h2.events import ResponseReceived
 from h2.settings import SettingCodes
 from hpack import Decoder
 
-from tests.http2.peers import GET, OK, Pair, frame, hello, octets, started
+from tests.http2.peers import GET, OK, Pair, frame, frames_of, hello, octets, started
 from twistedproxy.http2.connection import LARGEST_TABLE, Connection, settings_taken
 from twistedproxy.http2.frames import FrameReader
 
@@ -135,3 +136,22 @@ def test_a_size_of_the_table_that_is_not_allowed_any_more_is_not_said() -> None:
     stream.say_end([(b"c", b"d")])
     pair.session.pump()
     assert pair.owner.take()[9:].startswith(b"\x3f\x13\x40")
+
+
+@pytest.mark.parametrize("size", [10, 16_384 - 5, 16_384 - 4, 16_384 * 3])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_long_head_goes_in_parts(size: int, end: bool) -> None:
+    pair = Pair()
+    stream = pair.request(1)
+    # An octet for the status, one for a literal, two of name and three of length.
+    value = b"x" * (size - 3)
+    stream.say_head([*OK, (b"a", value)], end)
+    out = pair.owner.take()
+    sizes = [len(one.data) for one in frames_of(out)]  # type: ignore[attr-defined]  # frames of field blocks
+    assert all(one == 16_384 for one in sizes[:-1])
+    assert 0 < sizes[-1] <= 16_384
+    assert stream.sent == len(out)
+    (answer, *rest) = pair.peer.receive_data(out)
+    assert isinstance(answer, ResponseReceived)
+    assert answer.headers == [*OK, (b"a", value)]
+    assert len(rest) == int(end)

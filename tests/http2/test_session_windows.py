@@ -8,6 +8,7 @@ from h2.events import DataReceived
 from hyperframe.frame import DataFrame, WindowUpdateFrame
 
 from tests.http2.peers import GET, OK, POST, Owner, Pair, frames_of, hello, kinds_of, octets, started
+from twistedproxy.errors import RequestError
 from twistedproxy.http2.session import CONNECTION_WINDOW
 
 WINDOW = 262_144
@@ -257,3 +258,11 @@ def test_a_window_of_a_stream_that_overflows_ends_the_stream() -> None:
     sibling.say(b"on")
     pair.session.pump()
     assert [event.data for event in pair.run() if isinstance(event, DataReceived)] == [b"on"]
+
+
+def test_what_the_settings_allow_is_not_done_before_they_are_acknowledged() -> None:
+    owner = started(settings=[(4, 0)])
+    owner.head_error = RequestError("wrong")
+    owner.says_when_malformed = True
+    owner.received(hello([(4, 100), (1, 0)]) + octets(1, 5, 1, Pair().peer.encoder.encode(GET)))
+    assert kinds_of(owner.take()) == ["Settings 0", "Headers 1", "Data 1"]

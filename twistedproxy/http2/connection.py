@@ -10,16 +10,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event
 from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes, Settings
-from h2.stream import H2Stream, StreamClosedBy
-from hpack import Encoder
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from hyperframe.frame import DataFrame, RstStreamFrame
 
-from twistedproxy.http2.frames import ACK, END_STREAM, HEADER_SIZE, SETTINGS, Frame, frame_header
+from twistedproxy.http2.compression import LinearDecoder, PlainEncoder
+from twistedproxy.http2.fields import Block
+from twistedproxy.http2.frames import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HEADER_SIZE,
+    HEADERS,
+    SETTINGS,
+    Frame,
+    frame_header,
+)
 
 LARGEST_TABLE: Final = 4096
 """Bytes of the compression table that we fill: a peer may allow any size, with what it makes us say."""
@@ -27,18 +38,6 @@ LARGEST_TABLE: Final = 4096
 _SETTING_SIZE: Final = 6
 _KNOWN: Final = frozenset(int(code) for code in SettingCodes)
 _TABLE_SIZE: Final = int(SettingCodes.HEADER_TABLE_SIZE)
-
-
-class PlainEncoder(Encoder):
-    """Fields as they are: the library's Huffman code takes time that grows with the square of a value's length.
-
-    64 KiB are half a second, and an origin says how long its fields are. It also takes most of the time of short ones,
-    to spare a fifth of the bytes of those that are not in the table.
-    """
-
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:
-        """A field block (RFC 7541 section 6)."""
-        return super().encode(headers, huffman)
 
 
 class Connection(H2Connection):
@@ -59,6 +58,7 @@ class Connection(H2Connection):
             )
         )
         self.encoder = PlainEncoder()
+        self.decoder = LinearDecoder()
         self.local_settings = Settings(client=client, initial_values=settings)
         self.max_inbound_frame_size = settings[SettingCodes.MAX_FRAME_SIZE]
         self.decoder.max_header_list_size = max_head_size
@@ -98,6 +98,32 @@ class Connection(H2Connection):
     def window(self, number: int) -> int:
         """How many bytes of content the peer takes on the stream; can be negative."""
         return min(self.outbound_flow_control_window, self.streams[number].outbound_flow_control_window)
+
+    def head_frames(self, number: int, block: Block, end: bool) -> bytes:
+        """A field block of the stream, which opens it when it is the first one of a client's.
+
+        The library would convert and look through the fields several times.
+        """
+        client = self.config.client_side
+        self.state_machine.process_input(ConnectionInputs.SEND_HEADERS)
+        stream = self._get_or_create_stream(number, AllowedStreamIDs(int(client)))
+        machine = stream.state_machine
+        name, value = block[0]
+        interim = name == b":status" and value.startswith(b"1")
+        machine.process_input(StreamInputs.SEND_INFORMATIONAL_HEADERS if interim else StreamInputs.SEND_HEADERS)
+        if end:
+            machine.process_input(StreamInputs.SEND_END_STREAM)
+        data = self.encoder.encode(block)
+        most = self.max_outbound_frame_size
+        ending = END_STREAM if end else 0
+        if len(data) <= most:
+            return frame_header(len(data), HEADERS, ending | END_HEADERS, number) + data
+        frames = [frame_header(most, HEADERS, ending, number), data[:most]]
+        for start in range(most, len(data), most):
+            piece = data[start : start + most]
+            flags = END_HEADERS if start + most >= len(data) else 0
+            frames += (frame_header(len(piece), CONTINUATION, flags, number), piece)
+        return b"".join(frames)
 
     def data_frame(self, number: int, content: bytes, end: bool) -> bytes:
         """A frame of content, for which the `window` has room.

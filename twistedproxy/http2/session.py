@@ -309,6 +309,8 @@ class Session:
 
     def _settings_changed(self, event: events.RemoteSettingsChanged) -> None:
         self._h2.settings_changed()
+        # The acknowledgement comes before what it allows.
+        self._send()
         for stream in self.streams.values():
             if stream.wants_to_speak:
                 self.ready(stream)
@@ -359,8 +361,9 @@ class Session:
         """Send a field block on ``stream``; ``end`` says that nothing follows."""
         if self._over:
             return
-        self._h2.send_headers(stream.id, block, end_stream=end)
-        stream.sent += self._send()
+        data = self._h2.head_frames(stream.id, block, end)
+        self._write(data)
+        stream.sent += len(data)
         if end:
             self._said_all(stream)
 
