@@ -2,9 +2,9 @@
 
 Theory of operation. There is a corpus of inputs for each target. An input is made from scratch (`tests.fuzz.messages`)
 or from one or two of the corpus, by mutation. It is read once under a trace function that notes each step from line to
-line inside of `twistedproxy.http`, along with the error; when there is a step or an error that no input made before,
-the input joins the corpus. Then everything in `tests.fuzz.invariants` is checked. An input that breaks an invariant is
-made as small as can be, and reported in a form that can be given back.
+line inside of `twistedproxy.http` and `twistedproxy.http2`, along with the error; when there is a step or an error that
+no input made before, the input joins the corpus. Then everything in `tests.fuzz.invariants` is checked. An input that
+breaks an invariant is made as small as can be, and reported in a form that can be given back.
 
 Everything follows from the seed, and what is random in a check follows from the input.
 """
@@ -21,13 +21,15 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-import twistedproxy.http
+import twistedproxy
 from tests import frames
 from tests.fuzz import messages
 from tests.fuzz.invariants import check_messages, check_requests, check_responses
 from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
+from tests.fuzz.sessions import check_session, read_session
+from tests.http2.conversations import conversation
 
-TRACED = str(Path(twistedproxy.http.__file__).parent)
+TRACED = tuple(str(Path(twistedproxy.__file__).parent / package) for package in ("http", "http2"))
 
 LARGEST = 4096
 """Bytes of an input that may join the corpus: small ones are quicker, and mutations hit what matters more often."""
@@ -70,6 +72,18 @@ TARGETS = {
             messages.response,
             lambda data: read_responses([data], _methods_of(data)),
             lambda data: check_responses(data, _random_of(data), _methods_of(data)),
+        ),
+        Target(
+            "http2-server",
+            lambda random: conversation(random, to_client=False),
+            lambda data: read_session([data], client=False)[0],
+            lambda data: check_session(data, False, _random_of(data)),
+        ),
+        Target(
+            "http2-client",
+            lambda random: conversation(random, to_client=True),
+            lambda data: read_session([data], client=True)[0],
+            lambda data: check_session(data, True, _random_of(data)),
         ),
         Target(
             "websocket",

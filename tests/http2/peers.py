@@ -12,7 +12,7 @@ from h2.events import Event
 from hyperframe.frame import Frame as LibraryFrame
 from hyperframe.frame import GoAwayFrame
 
-from twistedproxy.errors import ProxyError
+from twistedproxy.errors import FramingError, ProxyError
 from twistedproxy.http2.compression import PlainEncoder
 from twistedproxy.http2.fields import Block
 from twistedproxy.http2.frames import Frame, FrameReader, frame_header
@@ -48,7 +48,12 @@ class Told(Stream):
             return UNKNOWN
         if status in (b"204", b"304"):
             return 0
-        return int(dict(block).get(b"content-length", b"-1"))
+        length = dict(block).get(b"content-length")
+        if length is None:
+            return UNKNOWN
+        if not length.isdigit():
+            raise FramingError("the length is not valid")
+        return int(length)
 
     def content_received(self, content: bytes) -> None:
         self.content += content
