@@ -12,6 +12,7 @@ from h2.settings import SettingCodes
 
 from tests.inner import Inner, established
 from tests.memory import MemoryTransport, Wire
+from twistedproxy.http2.frames import GOAWAY, HEADER_SIZE, RST_STREAM, FrameReader
 
 Lines = Sequence[tuple[bytes, bytes]]
 
@@ -66,6 +67,7 @@ class HTTP2Client:
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int, int]] = []
         self.pings = 0
+        self._frames = FrameReader(65536)
         self.settings: dict[Any, int] = {}
         self.h2.initiate_connection()
         if window:
@@ -79,13 +81,14 @@ class HTTP2Client:
 
     def turn(self) -> None:
         """Send what there is to send, and take in what has come, until there is no more."""
-        for _ in range(50):
+        resting = 0
+        # What is written in small pieces leaves with the next turn.
+        while resting < 2:
             said = self.h2.data_to_send()
             if said:
                 self.inner.tls.write(said)
             heard = self.inner.heard()
-            if not heard and not said:
-                break
+            resting = 0 if heard or said else resting + 1
             self.take(heard)
 
     def say(self, octets: bytes) -> None:
@@ -95,7 +98,20 @@ class HTTP2Client:
 
     def take(self, heard: bytes) -> None:
         """Take note of what the proxy has said."""
-        for event in self.h2.receive_data(heard):
+        self._frames.receive(heard)
+        while (frame := self._frames.next_frame()) is not None:
+            payload = frame.octets[HEADER_SIZE:]
+            if frame.kind == GOAWAY:
+                # The library would understand nothing any more.
+                self.goaways.append((int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big")))
+                continue
+            if frame.kind == RST_STREAM:
+                # The library says nothing of one that comes after the end.
+                self.answer(frame.stream).reset = int.from_bytes(payload, "big")
+            self._take_frame(frame.octets)
+
+    def _take_frame(self, octets: bytes) -> None:
+        for event in self.h2.receive_data(octets):
             match event:
                 case events.InformationalResponseReceived():
                     self.answer(event.stream_id).interim.append(dict(event.headers))
@@ -109,10 +125,6 @@ class HTTP2Client:
                     self.answer(event.stream_id).trailers = dict(event.headers)
                 case events.StreamEnded():
                     self.answer(event.stream_id).ended = True
-                case events.StreamReset():
-                    self.answer(event.stream_id).reset = int(event.error_code)
-                case events.ConnectionTerminated():
-                    self.goaways.append((event.last_stream_id, int(event.error_code)))
                 case events.PingReceived():
                     self.pings += 1
                 case events.RemoteSettingsChanged():

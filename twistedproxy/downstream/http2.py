@@ -121,7 +121,6 @@ class HTTP2Connection(ClientConnection):
         try:
             session.receive(data)
             session.turn_ended()
-            session.pump()
         except SessionError as error:
             self._fail(ConnectionMalformed(error.detail))
         finally:
@@ -173,6 +172,7 @@ class HTTP2Connection(ClientConnection):
         """Send what has been said, unless this turn has more to come."""
         if self._in_turn or self.gone:
             return
+        self.session.pump()
         self._unflushed = 0
         self._sender.flush()
         self._watch()
@@ -247,24 +247,30 @@ class HTTP2Connection(ClientConnection):
 
     def _fail(self, error: ConnectionMalformed | RequestTimeout) -> None:
         """Nothing can be said or understood any more: give up all that is under way, and close."""
-        for exchange in self.exchanges or (Exchange(self.plane, RequestStream(self, 0), None),):
+        exchanges = self.exchanges
+        for exchange in exchanges:
+            exchange.detail = error.detail
+        self._end_streams(error.reason)
+        if not exchanges:
+            # Somebody may want to know why there is no connection any more.
+            exchange = Exchange(self.plane, RequestStream(self, 0), None)
             exchange.detail = error.detail
             exchange.client_left(error.reason)
-        self._end_streams()
         self._linger()
 
     def _lose_client(self, reason: str) -> None:
         transport = self._transport
         self._leave()
-        for exchange in self.exchanges:
-            exchange.client_left(reason)
-        self._end_streams()
+        self._end_streams(reason)
         transport.abortConnection()
 
-    def _end_streams(self) -> None:
-        """Tell what is still on the connection that it is gone: the exchanges have been told."""
+    def _end_streams(self, reason: str) -> None:
+        """Give up what is still on the connection: whatever has become a relay finds its own reason."""
         for stream in self.session.end():
-            stream.reset_received(ErrorCodes.CANCEL)
+            if isinstance(stream, RequestStream):
+                stream.lose_client(reason)
+            else:
+                stream.reset_received(ErrorCodes.CANCEL)
 
     def _say_last(self) -> None:
         """No stream after those that there are is looked at; when they are over, so is the connection."""
@@ -302,14 +308,12 @@ class HTTP2Connection(ClientConnection):
         else:
             transport.abortConnection()
         self._leave()
-        self._end_streams()
+        self._end_streams(reason)
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
         self.tunnel.connection_lost(by_us=self.gone or self.lingering)
         self._leave()
-        for exchange in self.exchanges:
-            exchange.client_left(CLIENT_LEFT)
-        self._end_streams()
+        self._end_streams(CLIENT_LEFT)
 
 
 __all__ = ["HTTP2Connection"]

@@ -163,9 +163,10 @@ class RequestStream(Stream):
         exchange.fail(error)
 
     def reset_received(self, code: int) -> None:
-        self._lose_client(CLIENT_LEFT)
+        self.lose_client(CLIENT_LEFT)
 
-    def _lose_client(self, reason: str) -> None:
+    def lose_client(self, reason: str) -> None:
+        """Nobody wants an answer any more."""
         exchange = self.exchange
         if exchange is not None:
             exchange.client_left(reason)
@@ -297,10 +298,9 @@ class RequestStream(Stream):
         self._accept = b""
         self._early.clear()
         self._connection.exchange_over(self)
-        if not self.over:
-            # What the client still sends is of no use to anybody.
-            self.go_on()
-            self.flush()
+        # What the client still sends is of no use to anybody.
+        self.go_on()
+        self.flush()
 
     def room_made(self) -> None:
         exchange = self.exchange
@@ -334,7 +334,7 @@ class RequestStream(Stream):
                 self._mark = -1
                 self._watch()
             else:
-                self._lose_client(CLIENT_STALLED)
+                self.lose_client(CLIENT_STALLED)
                 self.reset(ErrorCodes.CANCEL)
                 connection.flush()
             return

@@ -18,9 +18,9 @@ from typing import Any, Final, NoReturn
 
 from h2 import events
 from h2.errors import ErrorCodes
-from h2.exceptions import NoSuchStreamError, ProtocolError
+from h2.exceptions import NoSuchStreamError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
 from twistedproxy.errors import FramingError, ProxyError, ResponseError
 from twistedproxy.http2 import frames
@@ -442,8 +442,10 @@ class Session:
         if not self._over:
             try:
                 self._h2.reset_stream(stream.id, code)
+            except StreamClosedError:
+                # Both sides had said all; what was wrong with it is still told.
+                self._write(RstStreamFrame(stream.id, error_code=code).serialize() if code else b"")
             except NoSuchStreamError:
-                # Both sides had said all, or nothing yet.
                 pass
             stream.sent += self._send()
         self._forget(stream)
