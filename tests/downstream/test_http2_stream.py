@@ -517,3 +517,17 @@ def test_fault_of_our_own(wire: Wire, client: HTTP2Client, monkeypatch: pytest.M
     assert client.answers[stream].status == client.answers[other].status == 500
     assert len(logged_errors.flush(ZeroDivisionError)) == 2
     assert not client.goaways
+
+
+def test_an_end_that_comes_by_itself_is_sent_at_once(wire: Wire, origin: Find) -> None:
+    client = HTTP2Client(wire)
+    stream = client.ask()
+    there = origin(wire, protocol=b"h2")
+    there.act(lambda h2: h2.send_headers(1, [(b":status", b"200")]))
+    there.act(lambda h2: h2.send_data(1, b"hi"))
+    client.turn()
+    answer = client.answers[stream]
+    assert (answer.content, answer.ended) == (b"hi", False)
+    there.act(lambda h2: h2.end_stream(1))
+    client.turn()
+    assert (answer.ended, answer.reset) == (True, None)
