@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.live.daemon import PATIENCE, Daemon
+from tests.live.daemon import PATIENCE, Daemon, awaited
 from tests.live.origin import Authority
 from tests.live.test_intercept import started
 
@@ -30,6 +31,8 @@ class Service:
         self.channel = grpc.secure_channel(
             f"localhost:{port}", credentials, options=[("grpc.http_proxy", daemon.url), ("grpc.enable_retries", 0)]
         )
+        # It has its sockets from now on.
+        grpc.channel_ready_future(self.channel).result(PATIENCE)
 
     def method(self, kind: str, name: str) -> Any:
         """A method of the server's."""
@@ -105,3 +108,13 @@ def test_one_that_is_cancelled_leaves_the_others(service: Service) -> None:
     answers.cancel()
     said.put(None)
     assert service.method("unary_unary", "echo")(b"still here", timeout=PATIENCE) == b"still here"
+
+
+def test_it_was_looked_into(service: Service) -> None:
+    service.method("unary_unary", "echo")(b"once more", timeout=PATIENCE)
+    entry = awaited(
+        lambda: next((e for e in map(json.loads, service.daemon.lines_so_far()) if e["method"] == "POST"), None),
+        "a line in the access log",
+    )
+    assert entry is not None
+    assert (entry["version"], entry["status"], entry["url"].endswith("/test.Bytes/echo")) == ("HTTP/2.0", 200, True)
