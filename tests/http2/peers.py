@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -79,6 +79,7 @@ class Told(Stream):
 
     def room_made(self) -> None:
         self.room += 1
+        self.owner.when_room_is_made(self)
 
     def turn_ended(self) -> None:
         self._tell("turn")
@@ -96,6 +97,7 @@ class Owner:
         self.head_error: ProxyError | None = None
         self.end_error: ProxyError | None = None
         self.says_when_malformed = False
+        self.when_room_is_made: Callable[[Told], object] = lambda stream: None
         self.opened: dict[int, Told] = {}
         self.session = Session(
             self,

@@ -7,7 +7,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived
 from hyperframe.frame import DataFrame, WindowUpdateFrame
 
-from tests.http2.peers import GET, OK, POST, Owner, Pair, frames_of, hello, kinds_of, octets, started
+from tests.http2.peers import GET, OK, POST, Owner, Pair, Told, frames_of, hello, kinds_of, octets, started
 from twistedproxy.errors import RequestError
 from twistedproxy.http2.session import CONNECTION_WINDOW
 
@@ -266,3 +266,30 @@ def test_what_the_settings_allow_is_not_done_before_they_are_acknowledged() -> N
     owner.says_when_malformed = True
     owner.received(hello([(4, 100), (1, 0)]) + octets(1, 5, 1, Pair().peer.encoder.encode(GET)))
     assert kinds_of(owner.take()) == ["Settings 0", "Headers 1", "Data 1"]
+
+
+def test_streams_that_say_more_as_soon_as_there_is_room() -> None:
+    """However many they are and however much they say, nobody is called while he is being called."""
+    owner = started(settings=[(4, 1 << 20)], max_streams=300)
+    owner.received(octets(8, 0, 0, (1 << 20).to_bytes(4, "big")))
+    encoder = Pair().peer.encoder
+    for number in range(1, 600, 2):
+        owner.received(octets(1, 5, number, encoder.encode(GET)))
+        owner.opened[number].say_head(OK, False)
+    depth = 0
+
+    def say_more(stream: Told) -> None:
+        nonlocal depth
+        depth += 1
+        assert depth == 1
+        if stream.room < 20:
+            stream.say(b"more")
+            owner.session.pump()
+        depth -= 1
+
+    owner.when_room_is_made = say_more
+    for stream in owner.opened.values():
+        stream.say(b"some")
+    owner.session.pump()
+    assert {stream.room for stream in owner.opened.values()} == {20}
+    assert {stream.sent for stream in owner.opened.values()} == {10 + 20 * (9 + 4)}

@@ -31,6 +31,7 @@ from twistedproxy.http2.frames import (
     Frame,
     frame_header,
 )
+from twistedproxy.http2.terms import SessionLimits
 
 LARGEST_TABLE: Final = 4096
 """Bytes of the compression table that we fill: a peer may allow any size, with what it makes us say."""
@@ -153,6 +154,20 @@ class Connection(H2Connection):
 
 def _nothing(headers: object) -> None:
     """In place of what reads the Content-Length."""
+
+
+def settings_said(client: bool, limits: SessionLimits, frame_size: int) -> dict[SettingCodes, int]:
+    """What a side takes, as it says it first (RFC 9113 section 6.5.2, RFC 8441 section 3)."""
+    settings = {
+        SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
+        SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
+        SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
+        SettingCodes.MAX_FRAME_SIZE: frame_size,
+        SettingCodes.ENABLE_PUSH: 0,
+    }
+    if not client:
+        settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+    return settings
 
 
 def settings_taken(frame: Frame) -> bytes:

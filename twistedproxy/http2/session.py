@@ -19,13 +19,12 @@ from typing import Any, Final, NoReturn
 from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import NoSuchStreamError, ProtocolError, StreamClosedError
-from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
 from twistedproxy.errors import FramingError, ProxyError, ResponseError
 from twistedproxy.http2 import frames
 from twistedproxy.http2.allowance import RESET, Allowance, price_of
-from twistedproxy.http2.connection import Connection, settings_taken
+from twistedproxy.http2.connection import Connection, settings_said, settings_taken
 from twistedproxy.http2.fields import Block
 from twistedproxy.http2.frames import Frame, FrameReader, FrameTooLarge
 from twistedproxy.http2.stream import UNKNOWN, Stream
@@ -85,16 +84,8 @@ class Session:
         self._last = _LAST_STREAM
         self._pings = 0
         self._over = False
-        settings = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_head_size,
-            SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
-            SettingCodes.MAX_FRAME_SIZE: FRAME_SIZE,
-            SettingCodes.ENABLE_PUSH: 0,
-        }
-        if not client:
-            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
-        self._h2 = Connection(client, settings, 2 * limits.max_head_size)
+        self._pumping = False
+        self._h2 = Connection(client, settings_said(client, limits, FRAME_SIZE), 2 * limits.max_head_size)
         self._told: dict[type, Callable[[Any], object]] = {
             events.RequestReceived: self._request_received,
             events.ResponseReceived: self._response_received,
@@ -372,33 +363,42 @@ class Session:
         self._ready[stream] = None
 
     def pump(self) -> None:
-        """Send what the streams have to say, in turns, as far as there is room."""
+        """Send what the streams have to say, in turns, as far as there is room; one that is under way goes on with it."""
+        if self._pumping:
+            return
+        self._pumping = True
         ready = self._ready
-        while ready and not (self._over or self._is_blocked()):
-            stream, _ = ready.popitem(last=False)
-            if stream.over:
-                continue
-            if stream.unsaid and not self._send_piece(stream):
-                if self._h2.outbound_flow_control_window <= 0:
+        try:
+            while ready and not (self._over or self._is_blocked()):
+                stream, _ = ready.popitem(last=False)
+                if stream.over:
+                    continue
+                if stream.unsaid and not self._send_piece(stream):
+                    if self._h2.outbound_flow_control_window > 0:
+                        # Its own window: it comes back with the peer's update.
+                        continue
                     # The connection's window: nobody's turn.
                     ready[stream] = None
                     ready.move_to_end(stream, last=False)
-                    return
-                # Its own window: it comes back with the peer's update.
-                continue
-            if stream.unsaid:
-                ready[stream] = None
-                continue
-            end = stream.take_end()
-            if end is not None:
-                if end:
-                    self.send_block(stream, end, True)
+                    break
+                if stream.unsaid:
+                    ready[stream] = None
                 else:
-                    self._h2.end_stream(stream.id)
-                    stream.sent += self._send()
-                    self._said_all(stream)
-            elif not stream.over and not stream.output_ended:
-                stream.room_made()
+                    self._end_or_ask(stream)
+        finally:
+            self._pumping = False
+
+    def _end_or_ask(self, stream: Stream) -> None:
+        """All of the content is said: say the end, or let the stream say more."""
+        end = stream.take_end()
+        if end:
+            self.send_block(stream, end, True)
+        elif end is not None:
+            self._h2.end_stream(stream.id)
+            stream.sent += self._send()
+            self._said_all(stream)
+        elif not (stream.over or stream.output_ended):
+            stream.room_made()
 
     def _send_piece(self, stream: Stream) -> int:
         """Send one frame of content; how many bytes of it there was room for."""
@@ -424,10 +424,10 @@ class Session:
 
     def drained(self) -> None:
         """The connection takes bytes again: whoever waited for that may go on."""
+        for stream in self.streams.values():
+            if not stream.output_ended:
+                self.ready(stream)
         self.pump()
-        for stream in list(self.streams.values()):
-            if not (stream.over or stream.full or stream.output_ended):
-                stream.room_made()
 
     def _said_all(self, stream: Stream) -> None:
         stream.output_ended = True
@@ -442,11 +442,10 @@ class Session:
         if not self._over:
             try:
                 self._h2.reset_stream(stream.id, code)
-            except StreamClosedError:
-                # Both sides had said all; what was wrong with it is still told.
-                self._write(RstStreamFrame(stream.id, error_code=code).serialize() if code else b"")
-            except NoSuchStreamError:
-                pass
+            except NoSuchStreamError as error:
+                # Nothing was said yet; or both sides have said all, and what was wrong is still told.
+                if code and isinstance(error, StreamClosedError):
+                    self._write(RstStreamFrame(stream.id, error_code=code).serialize())
             stream.sent += self._send()
         self._forget(stream)
 
