@@ -363,7 +363,7 @@ class Session:
         self._ready[stream] = None
 
     def pump(self) -> None:
-        """Send what the streams have to say, in turns, as far as there is room; one that is under way goes on with it."""
+        """Send what the streams have to say, in turns, as far as there is room; one under way goes on with it."""
         if self._pumping:
             return
         self._pumping = True
