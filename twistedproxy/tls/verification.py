@@ -12,6 +12,7 @@ certificate away that led there: a few times, since what is sent is the server's
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,9 @@ from twistedproxy.tls.identity import Identity
 
 MOST_WAYS: Final = 24
 """How many ways up are tried."""
+
+MOST_CERTIFICATES: Final = 32
+"""Beside the server's own; where more are sent, one way up is tried. Servers have a handful."""
 
 MAX_INTERMEDIATES: Final = 8
 
@@ -81,12 +85,14 @@ class Verifier:
         start = _for_openssl(leaf)
         if start is None:
             return Finding(CertificateMalformed, f"the certificate {subject(leaf)} cannot be read"), []
-        pool = {_digest(one): one for one in intermediates}
-        ways = [frozenset(pool)]
+        pool = {_digest(one): (one, usable) for one in intermediates if (usable := _for_openssl(one)) is not None}
+        # Those to try next, and those to try when there are no better ones.
+        ways, others = deque([frozenset(pool)]), deque[frozenset[bytes]]()
         tried: set[frozenset[bytes]] = set()
         first: Finding | None = None
-        while ways and len(tried) < MOST_WAYS:
-            way = ways.pop(0)
+        most = MOST_WAYS if len(pool) <= MOST_CERTIFICATES else 1
+        while (ways or others) and len(tried) < most:
+            way = (ways or others).popleft()
             if way in tried:
                 continue
             tried.add(way)
@@ -94,23 +100,27 @@ class Verifier:
             if problem is None:
                 return None, chain
             first = first or problem
-            ways += [way - {digest} for digest in pool if digest in way and pool[digest] in blamed]
+            if leaf in blamed:
+                # Fewer certificates do not make that good. It may be for one that is missing on this way.
+                continue
+            for digest, (certificate, _usable) in pool.items():
+                if digest in way:
+                    (ways if certificate in blamed else others).append(way - {digest})
         return first, []
 
     def _follow(
-        self, leaf: crypto.X509, intermediates: Sequence[x509.Certificate]
+        self, leaf: crypto.X509, intermediates: Sequence[tuple[x509.Certificate, crypto.X509]]
     ) -> tuple[Finding | None, list[x509.Certificate], Sequence[x509.Certificate]]:
         """OpenSSL's one way up: what is wrong with it, the chain, and the certificates that may be to blame."""
-        usable = [one for certificate in intermediates if (one := _for_openssl(certificate)) is not None]
         try:
-            found = crypto.X509StoreContext(self._store, leaf, usable).get_verified_chain()
+            found = crypto.X509StoreContext(self._store, leaf, [one for _, one in intermediates]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, _message = error.errors
             certificate = next(iter(readable([error.certificate])), None)
             problem = finding(code, depth, certificate)
             if code in NAME_CONSTRAINTS:
                 # It is said of the one that has the name.
-                return problem, [], [one for one in intermediates if _constrains(one)]
+                return problem, [], [one for one, _ in intermediates if _constrains(one)]
             return problem, [], [certificate] if certificate is not None else []
         except crypto.Error as error:
             return Finding(CertificateMalformed, f"it cannot be verified ({error})"), [], []
@@ -119,7 +129,7 @@ class Verifier:
             return Finding(CertificateMalformed, "a certificate of the chain cannot be read"), [], []
         fault = check_chain(chain, strict=self._strict, max_intermediates=self._max_intermediates)
         if fault is not None:
-            return fault, [], chain if fault.certificate is None else [fault.certificate]
+            return fault, [], [] if fault.certificate is None else [fault.certificate]
         return None, chain, []
 
 
