@@ -17,6 +17,7 @@ from twistedproxy.control.types import (
     Health,
     LogLevel,
     Problem,
+    Setting,
 )
 
 
@@ -34,6 +35,7 @@ def there_and_back(thing: Any) -> Any:
         Drain(2.5),
         Drain(),
         Health("ok"),
+        Setting("upstream_tls.hosts", [{"names": ["a.example"], "verify": False, "key": "/a"}], "pyproxy.toml:3"),
     ],
     ids=repr,
 )

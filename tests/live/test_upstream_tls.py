@@ -150,6 +150,8 @@ def test_exempt_host(proxy: Callable[..., Daemon], serve: Callable[..., TLSServe
     daemon.await_log(warning)
     daemon.reload()
     daemon.await_log(warning, 2)
+    shown = daemon.control("settings", "show", "upstream_tls.hosts")
+    assert '[{ names = ["localhost"], verify = false }]' in shown.stdout
 
 
 def test_exemption_of_all_hosts_is_refused(proxy: Callable[..., Daemon], serve: Callable[..., TLSServer]) -> None:

@@ -101,7 +101,7 @@ class Setting(msgspec.Struct):
     """One key, its value, and where that comes from: ``default``, a file and line, a variable, or ``--set``."""
 
     key: str
-    value: str | int | float | bool | list[str | int]
+    value: str | int | float | bool | list[str | int | dict[str, bool | str | list[str]]]
     source: str
 
 
