@@ -31,6 +31,9 @@ from twistedproxy.tls.identity import Identity
 MOST_WAYS: Final = 24
 """How many ways up are tried."""
 
+MOST_WAYS_AT_ONCE: Final = 6
+"""How many are tried while others wait for the reactor. Each takes a millisecond or two."""
+
 MOST_CERTIFICATES: Final = 32
 """Beside the server's own; where more are sent, one way up is tried. Servers have a handful."""
 
@@ -76,10 +79,10 @@ class Verifier:
 
     def another_way(self, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
         """A chain for the first of those that were ``sent``, made of the others in any way; empty where none is."""
-        return self._chain(sent[0], sent[1:])[1] if sent else []
+        return self._chain(sent[0], sent[1:], MOST_WAYS_AT_ONCE)[1] if sent else []
 
     def _chain(
-        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]
+        self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], most: int = MOST_WAYS
     ) -> tuple[Finding | None, list[x509.Certificate]]:
         """The chain, or what was wrong with the first one that there was."""
         start = _for_openssl(leaf)
@@ -90,7 +93,8 @@ class Verifier:
         ways, others = deque([frozenset(pool)]), deque[frozenset[bytes]]()
         tried: set[frozenset[bytes]] = set()
         first: Finding | None = None
-        most = MOST_WAYS if len(pool) <= MOST_CERTIFICATES else 1
+        if len(pool) > MOST_CERTIFICATES:
+            most = 1
         while (ways or others) and len(tried) < most:
             way = (ways or others).popleft()
             if way in tried:
