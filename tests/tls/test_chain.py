@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
-from tests.tls.zoo import CASES, authorities, make, rsa_key
-from twistedproxy.tls.chain import MOST, extensions, issuer, key, parsed, quoted, readable, subject, summary
+from tests.tls.zoo import CASES, authorities, make, rsa_key, unreadable
+from twistedproxy.tls.chain import MOST, UNREADABLE, as_sent, extensions, issuer, key, parsed, quoted, subject, summary
 
 
 def test_summary() -> None:
@@ -72,8 +72,12 @@ def test_what_can_be_read() -> None:
     root = authorities().root.certificate
     for_openssl = crypto.X509.from_cryptography(root)
     assert parsed(for_openssl) == root
-    assert readable([for_openssl, for_openssl]) == [root, root]
-    assert readable([]) == []
+    broken = unreadable(authorities().root)
+    assert as_sent([for_openssl, broken, for_openssl]) == [root, None, root]
+    assert summary([None, root])[0] == UNREADABLE
+    assert as_sent([]) == []
+    with pytest.raises(ValueError, match="version"):
+        parsed(broken)
 
 
 def test_extensions_that_cannot_be_read() -> None:

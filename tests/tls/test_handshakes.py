@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from tests.tls.certificates import pem_of
 from tests.tls.peers import Server, meet, reason
-from tests.tls.zoo import CASES, Case, authorities
+from tests.tls.zoo import CASES, Case, authorities, make, unreadable
 from twistedproxy.errors import CertificateRefused, TLSFailed
-from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
+from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.handshakes import handshake_error, key_digest
 from twistedproxy.tls.trust import Trust
@@ -71,6 +72,40 @@ def test_the_error_has_the_chain(tmp_path: Path) -> None:
     assert error.detail.startswith('asked for localhost: the certificate "CN=zoo.test" ended on 20')
     assert error.detail.endswith('; the server sent "CN=zoo.test", "CN=Zoo Intermediate"')
     assert [line[:22] for line in error.particulars] == ['1. subject "CN=zoo.tes', '2. subject "CN=Zoo Int']
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_another_servers_chain_behind_a_leaf_that_cannot_be_read(verify: bool, tmp_path: Path) -> None:
+    """Who shows a certificate of its own making, and then the true server's, has only the key of the first."""
+    case = CASES["intermediate"]()
+    file = tmp_path / "anchors.pem"
+    file.write_bytes(pem_of(*(root.certificate for root in case.roots)))
+    pin = f"sha256/{b64encode(key_digest(case.leaf.certificate)).decode()}"
+    host = UpstreamHost(names=("localhost",), verify=verify, pins=(pin,))
+    side = ClientSide(Trust.of(UpstreamTLSSettings(anchors=(str(file),), system_anchors=False, hosts=(host,))))
+    assert reason(side, Server(case)) == ""
+    stray = make("zoo.test", make("Twice Signed", ca=True))
+    for own in (unreadable(stray), unreadable(make("zoo.test"))):
+        connection = side.creator("localhost", 443, ()).clientConnectionForTLS(None)
+        behind = [crypto.X509.from_cryptography(one.certificate) for one in (case.leaf, *case.sent)]
+        impostor = Showing([own, *behind])
+        handshake = connection.handshake
+        assert not handshake.judge(impostor, own, 20, 0, 0)
+        assert handshake.refusal is not None
+        again = side.creator("localhost", 443, ()).clientConnectionForTLS(None).handshake
+        assert not again.judge(impostor, behind[1], 10, 1, 0)
+        assert again.refusal is not None
+        assert again.refusal.particulars[0] == "1. a certificate that cannot be read"
+
+
+class Showing:
+    """A connection whose server has shown these."""
+
+    def __init__(self, shown: list[crypto.X509]) -> None:
+        self.shown = shown
+
+    def get_peer_cert_chain(self) -> list[crypto.X509]:
+        return self.shown
 
 
 def test_repr(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from twistedproxy.errors import (
     CertificateRefused,
     ChainTooLong,
 )
-from twistedproxy.tls.chain import readable
+from twistedproxy.tls.chain import parsed
 from twistedproxy.tls.verification import verify
 
 
@@ -75,11 +75,11 @@ def test_any_bytes(leaf: bool, places: list[tuple[int, int]]) -> None:
     other = [changed(der, places) if number == which else der for number, der in enumerate(shown)]
     assume(other != shown)
     try:
-        first, *above = readable(crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in other)
+        first, above = (parsed(crypto.load_certificate(crypto.FILETYPE_ASN1, der)) for der in other)
     except (crypto.Error, ValueError):
         return
     with pytest.raises(CertificateRefused) as refused:
-        verify([authorities().root.certificate], above, first, "localhost")
+        verify([authorities().root.certificate], [above], first, "localhost")
     assert refused.value.detail.isprintable()
     assert all(line.isprintable() for line in refused.value.particulars)
 

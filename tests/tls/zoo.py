@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from OpenSSL import crypto
 
 NOW: Final = datetime.now(UTC).replace(microsecond=0)
 DAY: Final = timedelta(days=1)
@@ -238,6 +239,14 @@ def _forged() -> Case:
 
 def _sent(reason: str, leaf: One, *sent: One, roots: Sequence[One] | None = None, host: str = "localhost") -> Case:
     return Case(leaf, sent, [authorities().root] if roots is None else roots, reason, host)
+
+
+def unreadable(one: One) -> crypto.X509:
+    """``one`` with a version that there is not: OpenSSL reads it, and nobody else."""
+    der = one.certificate.public_bytes(Encoding.DER)
+    head = b"\xa0\x03\x02\x01"
+    assert head + b"\x02" in der
+    return crypto.load_certificate(crypto.FILETYPE_ASN1, der.replace(head + b"\x02", head + b"\x06", 1))
 
 
 def _tampered_serial(serial: bytes) -> Callable[[bytes], bytes]:

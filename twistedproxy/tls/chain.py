@@ -17,18 +17,20 @@ from twistedproxy.settings.spelling import printable
 MOST: Final = 6
 """How many certificates are told of."""
 
+UNREADABLE: Final = "a certificate that cannot be read"
+
 _LONGEST: Final = 100
 """Characters of a name."""
 
 
-def readable(certificates: Iterable[crypto.X509]) -> list[x509.Certificate]:
-    """These certificates, but for those that cannot be read at all."""
-    read = []
+def as_sent(certificates: Iterable[crypto.X509]) -> list[x509.Certificate | None]:
+    """Each of these certificates in its place; None in that of one that cannot be read."""
+    read: list[x509.Certificate | None] = []
     for certificate in certificates:
         try:
             read.append(parsed(certificate))
         except ValueError:
-            continue
+            read.append(None)
     return read
 
 
@@ -43,10 +45,12 @@ def parsed(certificate: crypto.X509) -> x509.Certificate:
             raise ValueError(str(error)) from None
 
 
-def summary(chain: Sequence[x509.Certificate]) -> list[str]:
+def summary(chain: Sequence[x509.Certificate | None]) -> list[str]:
     """One line for each: subject, issuer, validity, key and signature. Those beyond `MOST` are only counted."""
     lines = [
         f"subject {subject(one)}; issuer {issuer(one)}; {_validity(one)}; {key(one)}; {signature(one)}"
+        if one is not None
+        else UNREADABLE
         for one in chain[:MOST]
     ]
     if len(chain) > MOST:

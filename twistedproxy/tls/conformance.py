@@ -75,7 +75,7 @@ def _problems(certificate: x509.Certificate, depth: int, *, is_anchor: bool, str
     try:
         found = extensions(certificate)
     except ValueError as error:
-        if strict or depth == 0:
+        if strict or not is_anchor:
             text = f"has extensions that cannot be read ({quoted(str(error))})"
             yield Finding(CertificateMalformed, text)
         return

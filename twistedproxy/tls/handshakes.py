@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedproxy.errors import CertificateMalformed, CertificateRefused, PinMismatch, TLSFailed
-from twistedproxy.tls.chain import parsed, readable
+from twistedproxy.tls.chain import as_sent
 from twistedproxy.tls.conformance import check_chain
 from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
 from twistedproxy.tls.identity import Identity
@@ -126,27 +126,26 @@ class Handshake:
 
     def _readable_chain(self) -> list[x509.Certificate]:
         """The chain that OpenSSL has verified; empty where a part of it cannot be read here."""
-        chain = readable(self._chain)
+        chain = [one for one in as_sent(self._chain) if one is not None]
         return chain if len(chain) == len(self._chain) else []
 
     def _look_again(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int) -> bool:
         """OpenSSL complains; perhaps there is another way up."""
         if depth or code in NAME_CONSTRAINTS:
-            sent = readable(connection.get_peer_cert_chain() or ())
-            chain = self._owner.verifier(self.policy).another_way(sent) if len(sent) > 1 else []
+            # The server has the key of the first, and of no other: it has to be that one which is verified.
+            leaf, *others = as_sent(connection.get_peer_cert_chain() or ()) or [None]
+            above = [one for one in others if one is not None]
+            chain = self._owner.verifier(self.policy).another_way(leaf, above) if leaf is not None and above else []
             if chain:
                 self._overruled = self._take(chain, connection)
                 return self._overruled
-        try:
-            blamed = parsed(certificate)
-        except ValueError:
-            blamed = None
+        (blamed,) = as_sent([certificate])
         return self._refuse(finding(code, depth, blamed), connection)
 
     def _take_pinned(self, connection: SSL.Connection) -> bool:
         """Whether a server that is not verified has a key that is expected, where one is."""
-        sent = readable(connection.get_peer_cert_chain() or ())
-        problem = self._check_pins(sent[:1])
+        shown = as_sent((connection.get_peer_cert_chain() or ())[:1])
+        problem = self._check_pins([one for one in shown if one is not None])
         if problem is not None:
             return self._refuse(problem, connection)
         self._overruled = True
@@ -159,7 +158,7 @@ class Handshake:
         return Finding(PinMismatch, f"none of its keys is one of the {len(pins)} that upstream_tls.hosts names for it")
 
     def _refuse(self, problem: Finding, connection: SSL.Connection) -> bool:
-        sent = readable(connection.get_peer_cert_chain() or ())
+        sent = as_sent(connection.get_peer_cert_chain() or ())
         self.refusal = refusal(problem, self.identity.host, sent)
         return False
 

@@ -23,7 +23,7 @@ from OpenSSL import crypto
 
 from twistedproxy.errors import CertificateMalformed, CertificateRefused
 from twistedproxy.tls.anchors import Anchors
-from twistedproxy.tls.chain import extensions, readable, subject, summary
+from twistedproxy.tls.chain import UNREADABLE, as_sent, extensions, subject, summary
 from twistedproxy.tls.conformance import check_chain
 from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
 from twistedproxy.tls.identity import Identity
@@ -77,9 +77,9 @@ class Verifier:
             raise refusal(problem, host or "anybody", [leaf, *intermediates])
         return chain
 
-    def another_way(self, sent: Sequence[x509.Certificate]) -> list[x509.Certificate]:
-        """A chain for the first of those that were ``sent``, made of the others in any way; empty where none is."""
-        return self._chain(sent[0], sent[1:], MOST_WAYS_AT_ONCE)[1] if sent else []
+    def another_way(self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+        """A chain for ``leaf``, which is its first, made of ``intermediates`` in any way; empty where none is."""
+        return self._chain(leaf, intermediates, MOST_WAYS_AT_ONCE)[1]
 
     def _chain(
         self, leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], most: int = MOST_WAYS
@@ -120,7 +120,7 @@ class Verifier:
             found = crypto.X509StoreContext(self._store, leaf, [one for _, one in intermediates]).get_verified_chain()
         except crypto.X509StoreContextError as error:
             code, depth, _message = error.errors
-            certificate = next(iter(readable([error.certificate])), None)
+            (certificate,) = as_sent([error.certificate])
             problem = finding(code, depth, certificate)
             if code in NAME_CONSTRAINTS:
                 # It is said of the one that has the name.
@@ -128,7 +128,7 @@ class Verifier:
             return problem, [], [certificate] if certificate is not None else []
         except crypto.Error as error:
             return Finding(CertificateMalformed, f"it cannot be verified ({error})"), [], []
-        chain = readable(found)
+        chain = [one for one in as_sent(found) if one is not None]
         if len(chain) < len(found):
             return Finding(CertificateMalformed, "a certificate of the chain cannot be read"), [], []
         fault = check_chain(chain, strict=self._strict, max_intermediates=self._max_intermediates)
@@ -157,9 +157,11 @@ def verify(
     return verifier.verify(leaf, intermediates, host)
 
 
-def refusal(problem: Finding, host: str, sent: Sequence[x509.Certificate]) -> CertificateRefused:
+def refusal(problem: Finding, host: str, sent: Sequence[x509.Certificate | None]) -> CertificateRefused:
     """The error for ``problem``, with the chain that was ``sent`` by who was to be ``host``."""
-    shown = ", ".join(subject(one) for one in sent[:3]) + (f" and {len(sent) - 3} more" if len(sent) > 3 else "")
+    shown = ", ".join(subject(one) if one is not None else UNREADABLE for one in sent[:3])
+    if len(sent) > 3:
+        shown += f" and {len(sent) - 3} more"
     detail = f"asked for {host}: {problem.text}; the server sent {shown or 'no certificate'}"
     return problem.error(detail, [f"{number}. {line}" for number, line in enumerate(summary(sent), 1)])
 
