@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from time import monotonic
 
 import pytest
@@ -102,6 +103,10 @@ def test_time() -> None:
     case = authorities().case()
     roots, leaf = [authorities().root.certificate], case.leaf.certificate
     assert verify(roots, case.intermediates, leaf, "localhost", NOW + 29 * DAY)
+    west = timezone(timedelta(hours=-11))
+    assert verify(roots, case.intermediates, leaf, "localhost", (NOW + 30 * DAY).astimezone(west))
+    with pytest.raises(CertificateExpired):
+        verify(roots, case.intermediates, leaf, "localhost", (NOW + 30 * DAY + timedelta(seconds=1)).astimezone(west))
     with pytest.raises(CertificateExpired, match="ended on"):
         verify(roots, case.intermediates, leaf, "localhost", NOW + 31 * DAY)
     with pytest.raises(CertificateNotYetValid, match="begins on"):

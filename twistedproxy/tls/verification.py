@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
@@ -58,7 +58,8 @@ class Verifier:
         if strict:
             self._store.set_flags(crypto.X509StoreFlags.X509_STRICT)
         if time is not None:
-            self._store.set_time(time)
+            # It takes the time as it reads, in whatever zone.
+            self._store.set_time(time.astimezone(UTC) if time.tzinfo else time)
 
     def __repr__(self) -> str:
         return f"<Verifier strict={self._strict}>"
