@@ -138,7 +138,7 @@ class RequestCut(RequestError):
 class ConnectionMalformed(RequestError):
     """The client's connection does not follow the rules of HTTP/2."""
 
-    reason = "http2_error"
+    reason = "malformed_connection"
 
 
 # ---------------------------------------------------------------- policy says no

@@ -183,10 +183,10 @@ def test_floods(wire: Wire, flood: Callable[[HTTP2Client], None]) -> None:
     wire.pass_time(3)
     assert client.transport.closed
     assert all(dial.cancelled for dial in wire.dialer.dials)
-    assert reasons(wire)[-1][1] in ("http2_error", "client_left")
+    assert reasons(wire)[-1][1] in ("malformed_connection", "client_left")
     assert wire.factory.connections == 1
     beside.ask()
-    assert reasons(wire)[-1][1] in ("http2_error", "client_left")
+    assert reasons(wire)[-1][1] in ("malformed_connection", "client_left")
 
 
 def test_continuation_without_end(wire: Wire, client: HTTP2Client) -> None:
@@ -201,7 +201,7 @@ def test_continuation_without_end(wire: Wire, client: HTTP2Client) -> None:
             break
         client.turn()
     assert [code for _, code in client.goaways] == [ErrorCodes.ENHANCE_YOUR_CALM]
-    assert reasons(wire) == [(0, "http2_error")]
+    assert reasons(wire) == [(0, "malformed_connection")]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_connection_errors(wire: Wire, client: HTTP2Client, octets: bytes, code:
     client.ask()
     client.say(octets)
     assert [said for _, said in client.goaways] == [code]
-    assert reasons(wire) == [(0, "http2_error")]
+    assert reasons(wire) == [(0, "malformed_connection")]
     wire.pass_time(3)
     assert client.transport.closed
     assert wire.factory.connections == 0
@@ -232,7 +232,7 @@ def test_no_preface(wire: Wire) -> None:
     inner.shake_hands()
     inner.ask(b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n")
     assert b"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" in inner.heard()
-    assert reasons(wire) == [(0, "http2_error")]
+    assert reasons(wire) == [(0, "malformed_connection")]
     assert wire.dialer.dials == []
 
 

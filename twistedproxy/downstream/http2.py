@@ -187,12 +187,12 @@ class HTTP2Connection(ClientConnection):
             self._transport.resumeProducing()
         if self.lingering:
             self._linger()
-        elif not self._in_turn:
-            self._in_turn = True
+        else:
+            within, self._in_turn = self._in_turn, True
             try:
                 self.session.drained()
             finally:
-                self._in_turn = False
+                self._in_turn = within
             self.flush()
 
     # ------------------------------------------------------------ deadlines

@@ -324,7 +324,7 @@ class RequestStream(Stream):
         if not (self.input_ended or self.resting or self._answered or self._accept) and self.exchange is not None:
             connection.plane.deadlines.expire_in(self, connection.settings.body_timeout)
         else:
-            self.deadline = inf
+            connection.plane.deadlines.suspend(self)
 
     def deadline_passed(self) -> None:
         connection = self._connection
