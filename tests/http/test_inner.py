@@ -30,6 +30,7 @@ def head(target: bytes, host: bytes | None = b"a.test", method: bytes = b"GET") 
 )
 def test_authority(inside: Inside, authority: bytes) -> None:
     assert inside.authority == authority
+    assert inside.root == inside.scheme + b"://" + authority + b"/"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_authority(inside: Inside, authority: bytes) -> None:
         (b"/", b"a.test.", b"https://a.test./"),
         (b"/", None, b"https://a.test/"),
         (b"https://a.test/b", b"a.test", b"https://a.test/b"),
+        (b"https://a.test/b@c.test/", None, b"https://a.test/b@c.test/"),
         (b"HTTPS://A.TEST:443/b", None, b"HTTPS://A.TEST:443/b"),
     ],
 )

@@ -16,19 +16,21 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 class Inside(NamedTuple):
-    """The origin at the other end of a tunnel: scheme, host in lower case, port, and how they are written in a URL."""
+    """The origin at the other end of a tunnel: scheme, host in lower case, port, how they are written in a URL, and the
+    URL of its root."""
 
     scheme: bytes
     host: str
     port: int
     authority: bytes
+    root: bytes
 
     @classmethod
     def of(cls, scheme: bytes, host: str, port: int) -> Inside:
         """The origin of that scheme at ``host`` and ``port``."""
         name = f"[{host}]" if ":" in host else host
-        written = name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
-        return cls(scheme, host, port, written.encode("ascii"))
+        written = (name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}").encode("ascii")
+        return cls(scheme, host, port, written, b"%b://%b/" % (scheme, written))
 
 
 def make_absolute(head: RequestHead, inside: Inside) -> None:
@@ -40,6 +42,9 @@ def make_absolute(head: RequestHead, inside: Inside) -> None:
     if head.method == b"CONNECT":
         raise TargetError("a CONNECT inside a tunnel leads nowhere")
     host = head.fields.first(b"host")
+    if (not host or host == inside.authority) and head.target.startswith(inside.root):
+        # As HTTP/2 has it. It begins as nobody else's can.
+        return
     if head.target.startswith(b"/") or head.target == b"*":
         path = head.target if head.target != b"*" else b""
         head.target = b"%b://%b%b" % (inside.scheme, host or inside.authority, path)
