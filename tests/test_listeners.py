@@ -58,6 +58,23 @@ async def test_listens_and_closes(listeners: Listeners) -> None:
     assert not accepts(first)
 
 
+def test_each_has_the_factory_that_there_is_for_it(listeners: Listeners) -> None:
+    """By the description, also for a socket that was there before, and only when it is opened."""
+    asked: list[str] = []
+
+    def note(description: str) -> Factory:
+        asked.append(description)
+        return factory_at(description)
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        taken = f"tcp:{there.getsockname()[1]}:interface=127.0.0.1"
+        listeners.inherited.add(InheritedSocket.of(os.dup(there.fileno()), description=taken))
+    listeners.open([LOOPBACK, taken], note)
+    assert asked == [LOOPBACK, taken]
+    listeners.open([LOOPBACK, taken], note)
+    assert asked == [LOOPBACK, taken]
+
+
 def test_what_stays_is_not_touched(listeners: Listeners) -> None:
     other = "tcp:0:interface=127.0.0.2"
     listeners.open([LOOPBACK, other], factory_at)

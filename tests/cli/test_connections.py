@@ -65,6 +65,13 @@ def test_what_clients_say_is_escaped(api: API, run: Callable[..., Any]) -> None:
     assert json.loads(spelled)["connections"][0]["target"] == evil.target
 
 
+def test_several_requests_on_one(api: API, run: Callable[..., Any]) -> None:
+    """Over HTTP/2 there can be many."""
+    one = Connection("0-1", "192.0.2.7:1", "request", 1.0, 9, "GET", "https://a.test/", "", 0, 0, exchanges=3)
+    api.answers["GET", "/api/v1/connections"] = answer(Connections(1, [one]))
+    assert "  GET     https://a.test/ and 2 more  " in run("connections").out
+
+
 def test_close(api: API, run: Callable[..., Any]) -> None:
     api.answers["DELETE", "/api/v1/connections/0-17"] = answer(Done("connection 0-17 is closed"))
     ended = run("connections", "close", "0-17")

@@ -274,6 +274,35 @@ def test_client_that_does_not_read(wire: Wire, origin: Find) -> None:
     assert wire.factory.connections == 0
 
 
+def test_client_that_reads_slowly(wire: Wire, origin: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it has taken what waited, it has write_timeout for what comes next, although that waits at once."""
+    client = HTTP2Client(wire, window=10_000_000)
+    client.h2.increment_flow_control_window(10_000_000)
+    client.ask()
+    there = origin(wire)
+    there.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+    client.turn()
+    transport = client.transport
+    write = transport.write
+
+    def write_and_be_full(data: bytes) -> None:
+        write(data)
+        transport.fill()
+
+    monkeypatch.setattr(transport, "write", write_and_be_full)
+    there.say(b"a" * 200_000)
+    for _ in range(4):
+        wire.pass_time(50)
+        assert not transport.closed
+        transport.clear()
+        transport.drain()
+        there.say(b"a" * 200_000)
+    assert reasons(wire) == []
+    wire.pass_time(62)
+    assert transport.closed == "aborted"
+    assert reasons(wire) == [(200, "client_stalled")]
+
+
 def test_client_that_only_asks(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is answered without anybody's help would pile up."""
     monkeypatch.setattr("twistedproxy.downstream.http2.MAX_WAITING", 2000)

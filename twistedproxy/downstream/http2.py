@@ -182,6 +182,8 @@ class HTTP2Connection(ClientConnection):
         if self.gone:
             return
         self._waiting = 0
+        # What waits next has a time of its own.
+        self._awaited = ""
         if self._resting:
             self._resting = False
             self._transport.resumeProducing()
