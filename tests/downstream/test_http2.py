@@ -211,6 +211,7 @@ def test_continuation_without_end(wire: Wire, client: HTTP2Client) -> None:
         (b"\x00\x00\x07\x06\x00\x00\x00\x00\x00" + b"x" * 7, ErrorCodes.FRAME_SIZE_ERROR),
         (b"\x01\x00\x01\x00\x00\x00\x00\x00\x01", ErrorCodes.FRAME_SIZE_ERROR),
         (b"\x00\x00\x01\x00\x01\x00\x00\x00\x00a", ErrorCodes.PROTOCOL_ERROR),
+        (b"\x00\x00\x01\x01\x05\x00\x00\x00\x03\xff", ErrorCodes.COMPRESSION_ERROR),
         (b"\x00\x00\x01\x01\x05\x00\x00\x00\x02\x82", ErrorCodes.PROTOCOL_ERROR),
         (b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00", ErrorCodes.PROTOCOL_ERROR),
     ],

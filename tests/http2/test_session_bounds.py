@@ -321,9 +321,9 @@ def test_a_frame_that_is_too_large_is_refused_by_its_header() -> None:
         (octets(6, 0, 1, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
         (octets(9, 4, 1, GET_BLOCK), ErrorCodes.PROTOCOL_ERROR),
         (octets(0, 8, 1, b"\x05x"), ErrorCodes.PROTOCOL_ERROR),
-        (octets(1, 5, 3, b"\xff\xff\xff\xff\xff\xff"), ErrorCodes.PROTOCOL_ERROR),
-        (octets(1, 5, 3, b"\x3f\xe2\x1f" + GET_BLOCK), ErrorCodes.PROTOCOL_ERROR),
-        (octets(1, 5, 3, b"\x80"), ErrorCodes.PROTOCOL_ERROR),
+        (octets(1, 5, 3, b"\xff\xff\xff\xff\xff\xff"), ErrorCodes.COMPRESSION_ERROR),
+        (octets(1, 5, 3, b"\x3f\xe2\x1f" + GET_BLOCK), ErrorCodes.COMPRESSION_ERROR),
+        (octets(1, 5, 3, b"\x80"), ErrorCodes.COMPRESSION_ERROR),
         # Something else in the middle of a field block.
         (octets(1, 1, 3, GET_BLOCK) + octets(6, 0, 0, bytes(8)), ErrorCodes.PROTOCOL_ERROR),
         (octets(1, 1, 3, GET_BLOCK) + octets(9, 4, 1), ErrorCodes.PROTOCOL_ERROR),

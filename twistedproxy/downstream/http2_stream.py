@@ -48,6 +48,7 @@ class RequestStream(Stream):
         "_early",
         "_end",
         "_head",
+        "_invalid",
         "_mark",
         "_request",
         "_switched",
@@ -83,7 +84,7 @@ class RequestStream(Stream):
         # What the server has to prove that it speaks WebSocket with, and what the client has said meanwhile.
         self._accept = b""
         self._early: list[bytes] = []
-        self._switched = False
+        self._switched = self._invalid = False
 
     @property
     def stream(self) -> int:
@@ -99,6 +100,8 @@ class RequestStream(Stream):
 
     def head_received(self, block: Block, ended: bool) -> int:
         connection = self._connection
+        # What has ended needs no reset, which would only come to nothing.
+        self.ends_with_output = not ended
         request = self._request = request_head(block, ended, connection.head_limits)
         connection.requests += 1
         exchange = Forward(connection.plane, self, request)
@@ -149,10 +152,12 @@ class RequestStream(Stream):
             self._watch()
 
     def malformed(self, error: ProxyError) -> None:
-        if error.status == 400:
-            # RFC 9113 section 8.1.1: the answer does not end the stream, a reset with an error does. What is only too
-            # large, or not to be had here, follows the rules.
-            self.ends_with_output = self.input_ended = False
+        # RFC 9113 section 8.1.1: the answer does not end the stream, a reset with an error does. What is only too large,
+        # or not to be had here, follows the rules.
+        self._invalid = error.status == 400
+        self.ends_with_output = not self._invalid
+        if self._invalid:
+            self.input_ended = False
         exchange = self.exchange
         if exchange is None:
             if self._answered or self._request is not None:
@@ -280,7 +285,7 @@ class RequestStream(Stream):
         self.sent += self.unsaid
 
     def cut(self) -> None:
-        self.reset(ErrorCodes.INTERNAL_ERROR if self.ends_with_output else ErrorCodes.PROTOCOL_ERROR)
+        self.reset(ErrorCodes.PROTOCOL_ERROR if self._invalid else ErrorCodes.INTERNAL_ERROR)
         self._connection.flush()
 
     def detach(self) -> tuple[Any, bytes]:

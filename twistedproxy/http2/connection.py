@@ -13,9 +13,10 @@ from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event
-from h2.exceptions import StreamClosedError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamInputs
+from hpack import HPACKError, OversizedHeaderListError
 from hyperframe.frame import DataFrame, RstStreamFrame
 
 from twistedproxy.http2.compression import LinearDecoder, PlainEncoder
@@ -41,6 +42,24 @@ _KNOWN: Final = frozenset(int(code) for code in SettingCodes)
 _TABLE_SIZE: Final = int(SettingCodes.HEADER_TABLE_SIZE)
 
 
+class CompressionError(ProtocolError):
+    """A field block cannot be read (RFC 9113 section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class _Decoder(LinearDecoder):
+    """Says what the library would call a fault of the protocol."""
+
+    def decode(self, data: bytes, raw: bool = False) -> Any:
+        try:
+            return super().decode(data, raw)
+        except OversizedHeaderListError:
+            raise
+        except HPACKError as error:
+            raise CompressionError(f"a field block cannot be read: {error}") from error
+
+
 class Connection(H2Connection):
     """What ``h2`` is for a `Session`. ``settings`` are what this side says first."""
 
@@ -59,7 +78,7 @@ class Connection(H2Connection):
             )
         )
         self.encoder = PlainEncoder()
-        self.decoder = LinearDecoder()
+        self.decoder = _Decoder()
         self.local_settings = Settings(client=client, initial_values=settings)
         self.max_inbound_frame_size = settings[SettingCodes.MAX_FRAME_SIZE]
         self.decoder.max_header_list_size = max_head_size
