@@ -22,8 +22,8 @@ connections are there for all clients. mitmproxy holds each body until it is who
 
 {measures}
 
-Measured on {date} on {cores} cores, {versions}. The load average when it began was {begun:.1f}: above 1, other
-work kept the cores busy too.
+Measured on {date} on {cores} cores{priority}: {versions}. The load average when it began was
+{begun:.1f}: above 1, other work kept the cores busy too.
 
 To the configurations below, this adds for twistedproxy, with the origin's authority in `SSL_CERT_FILE`:
 
@@ -43,6 +43,8 @@ and mitmdump has the options
 {mitmdump}
 ```"""
 
+PRIORITY = ", and all that took part went before what else the machine did (`chrt -f 1`)"
+
 
 def section(results: Results, begun: float) -> str:
     """Interception's part of the page. ``begun`` is the load average when it began."""
@@ -51,7 +53,8 @@ def section(results: Results, begun: float) -> str:
         measures="\n".join(f"- *{measure.title}.* {measure.method}" for measure in INTERCEPTED),
         date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
         cores=os.cpu_count(),
-        versions=_list([f"{proxy.title} {proxy.version()}" for proxy in results.proxies]),
+        versions=_list([f"{proxy.title.partition(',')[0]} {proxy.version()}" for proxy in results.proxies]),
+        priority=PRIORITY if os.sched_getscheduler(0) == os.SCHED_FIFO else "",
         begun=begun,
         ours=readable(INTERCEPT),
         squid=readable(SQUID_BUMP),
