@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
+import trustme
 
 from twistedproxy.portal.trust import CER, PEM, SYSTEMS, instructions
 
@@ -35,6 +38,34 @@ def test_commands_are_shell(system: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     if system in ("macos", "chromium"):
         assert any("it's $(mine); `me`" in shlex.split(one) for one in commands)
+
+
+@pytest.mark.parametrize(
+    ("there", "used"),
+    [
+        ([], ".local/share/pki/nssdb"),
+        ([".local/share/pki/nssdb"], ".local/share/pki/nssdb"),
+        ([".pki/nssdb"], ".pki/nssdb"),
+        ([".pki/nssdb", ".local/share/pki/nssdb"], ".pki/nssdb"),
+    ],
+)
+def test_chromium_has_a_database_in_either_of_two_places(tmp_path: Path, there: list[str], used: str) -> None:
+    """The commands do what they say, also before Chromium has ever been started."""
+
+    def shell(*commands: str) -> str:
+        environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 50}
+        return subprocess.run(["sh", "-e", "-c", "\n".join(commands)], check=True, **how).stdout
+
+    for directory in there:
+        (tmp_path / directory).mkdir(parents=True)
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / PEM))
+    told = SYSTEMS["chromium"].named("CN=it's mine")
+    shell(*(step.text for step in told.steps if step.is_command))
+    listed = f"certutil -d sql:{used} -L"
+    assert "it's mine" in shell(listed)
+    shell(f"{told.undo.text} || true")
+    assert "it's mine" not in shell(listed)
 
 
 @pytest.mark.parametrize(

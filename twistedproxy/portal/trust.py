@@ -122,10 +122,14 @@ SYSTEMS: Final[Mapping[str, System]] = MappingProxyType(
             "Chromium and Chrome on Linux, with certutil of libnss3-tools",
             PEM,
             (
-                _run(f"certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n {{name}} -i {PEM}"),
+                # Chromium looks in the first, unless it is not there.
+                _run('db=$HOME/.pki/nssdb; [ -d "$db" ] || db=$HOME/.local/share/pki/nssdb; mkdir -p "$db"'),
+                _run(f'certutil -d "sql:$db" -A -t C,, -n {{name}} -i {PEM}'),
                 _do("on other systems they go by the system's list"),
             ),
-            _run("certutil -d sql:$HOME/.pki/nssdb -D -n {name}"),
+            _run(
+                'for db in $HOME/.pki/nssdb $HOME/.local/share/pki/nssdb; do certutil -d "sql:$db" -D -n {name}; done'
+            ),
         ),
         "java": System(
             "Java",
