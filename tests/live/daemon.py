@@ -32,9 +32,9 @@ TWISTD = str(Path(sys.executable).with_name("twistd"))
 PYPROXYCTL = str(Path(sys.executable).with_name("pyproxyctl"))
 
 
-def awaited(what: Callable[[], T], described: str) -> T:
-    """The first true result of ``what``, which is asked again and again for `PATIENCE` at most."""
-    until = time.monotonic() + PATIENCE
+def awaited(what: Callable[[], T], described: str, patience: float = PATIENCE) -> T:
+    """The first true result of ``what``, which is asked again and again for ``patience`` seconds at most."""
+    until = time.monotonic() + patience
     while not (result := what()):
         assert time.monotonic() < until, f"it does not happen: {described}"
         select.select([], [], [], _STEP)

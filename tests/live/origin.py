@@ -50,12 +50,12 @@ class Origin:
         return f"<Origin {self._ports}>"
 
     def port(self, scheme: str) -> int:
-        """The port for ``http``, ``https``, ``ws`` or ``wss``."""
+        """The port for ``http``, ``https``, ``ws`` or ``wss``, or for ``h2``: https over nothing but HTTP/2."""
         return self._ports[scheme]
 
     def url(self, scheme: str, path: str = "/hello") -> str:
         """The URL of ``path``."""
-        return f"{scheme}://127.0.0.1:{self._ports[scheme]}{path}"
+        return f"{'https' if scheme == 'h2' else scheme}://127.0.0.1:{self._ports[scheme]}{path}"
 
     def open(self, gate: str) -> None:
         """Open a gate that answers wait at."""

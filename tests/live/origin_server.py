@@ -1,6 +1,6 @@
-"""The origins of the live tests, in a process of their own: HTTP and WebSocket, each with and without TLS.
+"""The origins of the live tests, in a process of their own: HTTP and WebSocket, each with and without TLS, and HTTP/2.
 
-Run with the directory of files to serve and the file with the certificate and its key. It prints its four ports as
+Run with the directory of files to serve and the file with the certificate and its key. It prints its five ports as
 JSON, and runs until its standard input is closed. What it answers depends on the path:
 
     /hello              a line of text
@@ -11,6 +11,7 @@ JSON, and runs until its standard input is closed. What it answers depends on th
     /events/GATE        an event, and another one when the gate is opened
     /gated/GATE         a line of text when the gate is opened
     /open/GATE          opens a gate
+    /socket             a WebSocket beside all that, which is an echo too
     /git/...            git's own server for the repositories in the directory
     /files/...          the files of the directory
 """
@@ -29,7 +30,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from origin_http2 import HTTP2Server, echoed
+from websockets.protocol import SERVER, State
+from websockets.protocol import Protocol as WebSocketProtocol
 from websockets.sync.server import Server, ServerConnection, serve
+from websockets.utils import accept_key
 
 LINE = b"hello from the origin\n"
 PATTERN = bytes(range(256)) * 256
@@ -67,6 +72,8 @@ class Answer(SimpleHTTPRequestHandler):
         content = b"".join(self.content())
         if room == "git":
             self.git(content)
+        elif room == "socket":
+            self.echo()
         elif room == "files":
             self.path = f"/{rest}"
             super().do_GET()
@@ -131,6 +138,21 @@ class Answer(SimpleHTTPRequestHandler):
     def say_json(self, value: object) -> None:
         self.say("application/json", json.dumps(value).encode())
 
+    def echo(self) -> None:
+        """Be a WebSocket, and send its messages back."""
+        self.send_response(101)
+        for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+            self.send_header(name, value)
+        self.send_header("Sec-WebSocket-Accept", accept_key(self.headers["Sec-WebSocket-Key"]))
+        self.end_headers()
+        self.close_connection = True
+        socket = WebSocketProtocol(SERVER, state=State.OPEN, max_size=None)
+        while data := self.rfile.read1(len(PATTERN)):
+            for piece in echoed(socket, data):
+                self.wfile.write(piece)
+                if not piece:
+                    return
+
     def git(self, content: bytes) -> None:
         """What ``git http-backend`` makes of the request, by CGI."""
         url = urlsplit(self.path)
@@ -166,6 +188,8 @@ class QuietServer(ThreadingHTTPServer):
         if self.context is not None:
             with self.context.wrap_socket(request, server_side=True) as secured:  # type: ignore[arg-type]
                 super().finish_request(secured, client_address)
+                # Without this word of TLS what ends with the connection is cut.
+                secured.unwrap()
         else:
             super().finish_request(request, client_address)  # type: ignore[arg-type]
 
@@ -191,15 +215,17 @@ def echo(connection: ServerConnection) -> None:
 def main(directory: str, certificate: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
-    answer = partial(Answer, Gates(), directory=directory)
+    gates = Gates()
+    answer = partial(Answer, gates, directory=directory)
     plain = QuietServer(("127.0.0.1", 0), answer)
     secured = QuietServer(("127.0.0.1", 0), answer)
     secured.context = context
     sockets: list[Server] = [serve(echo, "127.0.0.1", 0), serve(echo, "127.0.0.1", 0, ssl=context)]
-    for server in (plain, secured, *sockets):
+    http2 = HTTP2Server(directory, certificate, lambda gate: gates[gate].wait(PATIENCE), pattern)
+    for server in (plain, secured, *sockets, http2):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     ports = [plain.server_port, secured.server_port, *(server.socket.getsockname()[1] for server in sockets)]
-    print(json.dumps(dict(zip(("http", "https", "ws", "wss"), ports, strict=True))), flush=True)
+    print(json.dumps(dict(zip(("http", "https", "ws", "wss", "h2"), [*ports, http2.port], strict=True))), flush=True)
     sys.stdin.read()
 
 

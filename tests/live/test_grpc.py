@@ -14,8 +14,8 @@ import grpc
 import pytest
 
 from tests.live.daemon import PATIENCE, Daemon, awaited
+from tests.live.intercepting import started
 from tests.live.origin import Authority
-from tests.live.test_intercept import started
 
 SERVER = Path(__file__).with_name("grpc_server.py")
 

@@ -18,8 +18,8 @@ import pytest
 from tests.live.command import curl, run
 from tests.live.crew import workers
 from tests.live.daemon import ANY_PORT, Daemon, awaited
+from tests.live.intercepting import SETTINGS, Intercepting, started
 from tests.live.origin import LINE, Authority, Origin
-from tests.live.test_intercept import SETTINGS, Intercepting, started
 
 CLIENT = Path(__file__).with_name("clients") / "http2.js"
 MEGABYTE = bytes(range(256)) * 4096

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,46 +21,10 @@ from tests.live.command import curl, run
 from tests.live.crew import workers
 from tests.live.daemon import PATIENCE, Daemon, awaited, clean_environment
 from tests.live.fetch import tunnel
+from tests.live.intercepting import SETTINGS, Intercepting, started
 from tests.live.origin import LINE, Authority, Origin
 
 CLIENTS = Path(__file__).with_name("clients")
-SETTINGS = {
-    "access.connect_ports": "all",
-    "log.format": "json",
-    "intercept.mode": "listed",
-    "intercept.hosts": '["127.0.0.1", "localhost"]',
-    "intercept.ports": "all",
-}
-
-
-class Intercepting:
-    """A proxy that looks into tunnels to this machine, and what its clients trust."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon
-        self.url = daemon.url
-        self.file = daemon.directory / "trusted.pem"
-        exported = daemon.control("ca", "export")
-        assert exported.returncode == 0, exported
-        self.file.write_text(exported.stdout)
-        self.trust = ssl.create_default_context(cafile=str(self.file))
-
-    def entries(self) -> list[dict[str, Any]]:
-        """What the access log says so far."""
-        return [json.loads(line) for line in self.daemon.lines_so_far()]
-
-    def connection(self, port: int) -> HTTPSConnection:
-        """A connection to an origin on this machine, through an opened tunnel."""
-        host, _, proxy_port = self.daemon.address.rpartition(":")
-        connection = HTTPSConnection(host, int(proxy_port), timeout=PATIENCE, context=self.trust)
-        connection.set_tunnel("127.0.0.1", port)
-        return connection
-
-
-def started(directory: Path, authority: Authority, **settings: str) -> Daemon:
-    """A proxy that trusts the session's origins."""
-    wanted = SETTINGS | {name.replace("__", "."): value for name, value in settings.items()}
-    return Daemon(directory, settings=wanted, environment={"SSL_CERT_FILE": str(authority.file)}).start()
 
 
 @pytest.fixture(scope="module", params=["1", "2"])
