@@ -221,3 +221,19 @@ def test_repr_tells_its_number() -> None:
     assert repr(stream) == "<UpstreamStream 3 unsaid=0>"
     client.peer_closes()
     assert repr(stream) == "<UpstreamStream 3 over>"
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"hi", ""), (b"h", "client_left")])
+def test_a_client_that_has_all_of_it_may_leave_before_its_end(content: bytes, reason: str) -> None:
+    """Many servers say END_STREAM in a frame of its own."""
+    wire, there = begun()
+    client = ask(wire)
+    there.pump()
+    there.act(lambda h2: h2.send_headers(3, [(b":status", b"200"), (b"content-length", b"2")]))
+    there.act(lambda h2: h2.send_data(3, content))
+    assert client.take().endswith(b"\r\n\r\n" + content)
+    client.peer_resets()
+    wire.turn()
+    there.pump()
+    assert wire.records.reasons[-1] == reason
+    assert there.resets == {3: ErrorCodes.CANCEL}

@@ -67,8 +67,8 @@ class DownstreamConnection(ClientConnection):
         self._request_start = 0
         self._receiving = self._advancing = self._paused = self._held_back = False
         self._response_length = self._sent_at_check = self._taken = 0
-        # Where the response under way began, in bytes of what was said to the client.
-        self._response_start = 0
+        # Where the response under way began, and where it will end if that is known, in bytes said to the client.
+        self._response_start = self._response_end = 0
         # After the response under way there is none.
         self._last = False
         self._half_closed = self._head_began = False
@@ -259,6 +259,7 @@ class DownstreamConnection(ClientConnection):
         self._response_length = length
         self._response_start = self._sender.sent
         self._send_head(head, request.minor, close=self._last)
+        self._response_end = self._sender.sent + length if length >= 0 else -1
 
     def _send_head(self, head: ResponseHead, minor: int, *, close: bool) -> None:
         request = self._request
@@ -465,4 +466,7 @@ class DownstreamConnection(ClientConnection):
         exchange = self.exchange
         self._leave()
         if exchange is not None:
-            exchange.client_left(CLIENT_LEFT)
+            sender = self._sender
+            # An origin of HTTP/2 may take its time to say that this was all, which the client knows.
+            complete = exchange.status and not self._receiving and sender.sent == self._response_end and not sender.full
+            exchange.client_left("" if complete else CLIENT_LEFT)
