@@ -152,8 +152,8 @@ class RequestStream(Stream):
             self._watch()
 
     def malformed(self, error: ProxyError) -> None:
-        # RFC 9113 section 8.1.1: the answer does not end the stream, a reset with an error does. What is only too large,
-        # or not to be had here, follows the rules.
+        # RFC 9113 section 8.1.1: the answer does not end the stream, a reset with an error does. What is only too
+        # large, or not to be had here, follows the rules.
         self._invalid = error.status == 400
         self.ends_with_output = not self._invalid
         if self._invalid:
