@@ -98,6 +98,25 @@ def test_another_servers_chain_behind_a_leaf_that_cannot_be_read(verify: bool, t
         assert again.refusal.particulars[0] == "1. a certificate that cannot be read"
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+def test_impostor(is_read: bool, tmp_path: Path) -> None:
+    """The same in a handshake: its own certificate and authority, and the true server's chain in between."""
+    case = CASES["intermediate"]()
+    authority = make("Impostor", ca=True)
+    own = make("zoo.test", authority)
+    impostor = Server(case)
+    impostor.context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    if is_read:
+        context.use_certificate(own.certificate)
+    else:
+        with pytest.warns(DeprecationWarning, match="pyOpenSSL|X509"):
+            context.use_certificate(unreadable(own))
+    context.use_privatekey(own.key)
+    for one in (case.leaf, *case.sent, authority):
+        context.add_extra_chain_cert(one.certificate)
+    assert reason(trusting(case, tmp_path), impostor) == "certificate_unknown_root"
+
+
 class Showing:
     """A connection whose server has shown these."""
 
