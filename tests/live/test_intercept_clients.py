@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,23 +148,10 @@ def test_aiohttp(proxy: Intercepting, seen: Seen, origin: Origin, scheme: str) -
 
 
 @to_both
-def test_aiohttps_websocket(proxy: Intercepting, origin: Origin, scheme: str) -> None:
-    message = "Grüße" * 20_000
-
-    async def talk() -> None:
-        url = origin.url(scheme, "/socket")
-        async with (
-            aiohttp.ClientSession() as session,
-            session.ws_connect(url, proxy=proxy.url, ssl=proxy.trust) as socket,
-        ):
-            await socket.send_str(message)
-            assert await socket.receive_str() == message
-            await socket.send_bytes(b"bytes")
-            assert await socket.receive_bytes() == b"bytes"
-            await socket.close()
-            assert socket.close_code == 1000
-
-    asyncio.run(talk())
+def test_aiohttps_websocket(proxy: Intercepting, origin: Origin, tmp_path: Path, scheme: str) -> None:
+    script = CLIENTS / "aiohttp_websocket.py"
+    done = run(tmp_path, sys.executable, script, proxy.url, proxy.file, origin.url(scheme, "/socket"))
+    assert json.loads(done.stdout) == [100_000, True, "bytes", 1000]
 
 
 # ---------------------------------------------------------------- Node.js
