@@ -10,6 +10,7 @@ JSON, and runs until its standard input is closed. What it answers depends on th
     /chunked/N          N bytes, chunked
     /events/GATE        an event, and another one when the gate is opened
     /gated/GATE         a line of text when the gate is opened
+    /early              a line of text, before the request's content is read
     /open/GATE          opens a gate
     /socket             a WebSocket beside all that, which is an echo too
     /git/...            git's own server for the repositories in the directory
@@ -69,8 +70,13 @@ class Answer(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         room, _, rest = urlsplit(self.path).path.lstrip("/").partition("/")
+        if room == "early":
+            self.say("text/plain", LINE)
         content = b"".join(self.content())
-        if room == "git":
+        if room == "early":
+            # It has said all.
+            pass
+        elif room == "git":
             self.git(content)
         elif room == "socket":
             self.echo()

@@ -91,10 +91,8 @@ def test_large_upload(through: Callable[..., bytes], origin: Origin) -> None:
 
 def test_head_and_early_answers(through: Callable[..., bytes], origin: Origin) -> None:
     assert through("--head", "--suppress-connect-headers", origin.url("https")).startswith(b"HTTP/2 200 \r\n")
-    # The origin's server knows no method of that name, and answers before it has the content.
-    said = through("--no-fail", "-X", "BREW", "--data-binary", "@-", "-o", "/dev/null", "-w", "%{http_code}",
-                   origin.url("https"), said=CONTENT)  # fmt: skip
-    assert said == b"501"
+    # As much as a window takes: where more is left, some versions of curl take the reset without an error for one.
+    assert through("--data-binary", "@-", origin.url("https", "/early"), said=CONTENT[:200_000]) == LINE
 
 
 def test_httpx(proxy: Intercepting, origin: Origin) -> None:

@@ -226,7 +226,7 @@ def test_level_of_the_operational_log(make_daemon: MakeDaemon) -> None:
     proxy.reload(settings(more='level = "debug"\n'))
     assert " debug " not in proxy.log
     proxy.reload(settings(listen=(ANY_PORT, "tcp:0:interface=127.0.0.2"), more='level = "debug"\n'))
-    proxy.await_log(r"debug Entrance starting on [0-9]+")
+    proxy.await_log(r"debug ListenerFactory starting on [0-9]+")
 
 
 def test_first_file_of_a_proxy_that_had_none(make_daemon: MakeDaemon, origin: Origin) -> None:
