@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+import requests
 
 from tests.live.command import curl, run
 from tests.live.intercepting import Intercepting, started
@@ -121,6 +122,20 @@ def test_httpx(proxy: Intercepting, seen: Seen, origin: Origin, version: str, sc
     assert posted.json() == DIGEST
     assert {answer.http_version for answer in answers} == {"HTTP/2" if version == "h2" else "HTTP/1.1"}
     assert seen.versions(51) == {as_logged(version)}
+
+
+@to_both
+def test_requests(proxy: Intercepting, seen: Seen, origin: Origin, scheme: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.proxies = {"https": proxy.url}
+        session.verify = str(proxy.file)
+        for _ in range(3):
+            assert session.get(origin.url(scheme)).content == LINE
+        # An iterator is sent chunked.
+        answer = session.post(origin.url(scheme, "/digest"), data=iter([MEGABYTE[:1000], MEGABYTE[1000:]]))
+        assert answer.json() == DIGEST
+    assert seen.versions(4) == {"HTTP/1.1"}
 
 
 @to_both
