@@ -19,14 +19,21 @@ Block = list[tuple[bytes, bytes]]
 CHUNK = 65536
 
 
-def context(authority: trustme.CA, *protocols: bytes, name: str = "origin.test") -> SSL.Context:
-    """A server's context that takes the first of ``protocols`` that the client offers."""
+def context(authority: trustme.CA, *protocols: bytes, name: str = "origin.test", refuses: bool = False) -> SSL.Context:
+    """A server's context that takes the first of ``protocols`` that the client offers.
+
+    It goes on without one where there is none, or ``refuses``.
+    """
     made = SSL.Context(SSL.TLS_SERVER_METHOD)
     issued = authority.issue_cert(name)
     issued.configure_cert(made)
 
     def choose(_: SSL.Connection, offered: list[bytes]) -> Any:
-        return next((protocol for protocol in protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+        chosen = next((protocol for protocol in protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+        if chosen is SSL.NO_OVERLAPPING_PROTOCOLS and refuses:
+            # pyOpenSSL makes a fatal alert of what is no answer.
+            raise LookupError(offered)
+        return chosen
 
     made.set_alpn_select_callback(choose)
     return made
@@ -81,8 +88,8 @@ class SecureOrigin:
             pass
         except SSL.ZeroReturnError:
             self.tls.shutdown()
-        except SSL.Error:
-            # A client that refuses.
+        except (SSL.Error, LookupError):
+            # A client that refuses, or is refused.
             pass
         return bool(written)
 

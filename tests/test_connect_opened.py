@@ -286,7 +286,7 @@ def test_plain_http_needs_a_method_first(wire: Wire) -> None:
         ((("http2.except_hosts", "origin.test"),), ("h2",), False),
         ((("http2.except_hosts", "other.test"),), ("h2",), True),
         ((("http2.except_listeners", LISTENER),), ("h2",), False),
-        ((("http2.with_servers", "false"),), ("h2",), True),
+        ((("http2.with_servers", "never"),), ("h2",), True),
     ],
 )
 def test_http2_alone(settings: tuple[tuple[str, str], ...], protocols: tuple[str, ...], opened: bool) -> None:

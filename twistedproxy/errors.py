@@ -376,6 +376,12 @@ class PinMismatch(CertificateRefused):
     reason = "certificate_pin_mismatch"
 
 
+class NoCommonVersion(TLSFailed):
+    """The server speaks no version of HTTP that this proxy has offered it."""
+
+    reason = "no_common_version"
+
+
 class TLSTimeout(TLSFailed):
     """The server did not finish the TLS handshake in time."""
 

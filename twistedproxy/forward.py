@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
+from twistedproxy.errors import NoCommonVersion, NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
 from twistedproxy.exchange import Downstream
 from twistedproxy.http.forwarding import (
     authenticates_connection,
@@ -12,7 +12,7 @@ from twistedproxy.http.forwarding import (
     upgrade_offered,
 )
 from twistedproxy.http.grammar import list_tokens
-from twistedproxy.http.message import NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.http.message import HTTP2, NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
 from twistedproxy.opaque import OpaqueExchange
@@ -95,8 +95,9 @@ class Forward(OpaqueExchange):
             self._alone = True
             if len(self._upgrade) == 1 and self._upgrade[0].lower() == _WEBSOCKET:
                 carrier = pool.websocket_stream(key)
-        elif b"authorization" in request.fields.index:
-            self._alone = authenticates_connection(request)
+        elif target.scheme == "https":
+            mirrored = self.snapshot.http2.mirrors and request.version != HTTP2 and not pool.knows_no_http1(key)
+            self._alone = mirrored or authenticates_connection(request)
         if carrier is None:
             carrier = pool.take_idle(key, request.method not in _IDEMPOTENT, self._alone)
         if carrier is None:
@@ -142,7 +143,13 @@ class Forward(OpaqueExchange):
     def upstream_failed(self, error: ProxyError) -> None:
         """The pool has none."""
         self._ticket = None
-        self.fail(error)
+        if isinstance(error, NoCommonVersion) and self._alone and not (self._retried or self._upgrade):
+            # HTTP/1.1 was only what the client speaks.
+            self._retried = True
+            self._alone = False
+            self._acquire()
+        else:
+            self.fail(error)
 
     def _use(self, carrier: Carrier) -> None:
         request = self.request
@@ -229,6 +236,7 @@ class Forward(OpaqueExchange):
         if retriable and not self._retried and request.method in _IDEMPOTENT and not request.length:
             # RFC 9112 section 9.3.1: the origin closed the idle connection while the request was on its way.
             self._retried = True
+            self._alone = self._alone and not isinstance(error, NoCommonVersion)
             self._acquire()
         else:
             self.fail(error)

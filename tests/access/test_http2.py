@@ -13,7 +13,8 @@ from twistedproxy.settings.http2 import HTTP2Settings
     [
         ({}, True, True),
         ({"with_clients": False}, False, True),
-        ({"with_servers": False}, True, False),
+        ({"with_servers": "never"}, True, False),
+        ({"with_servers": "always"}, True, True),
         ({"except_hosts": ("A.test",)}, False, False),
         ({"except_hosts": (".test",)}, False, False),
         ({"except_hosts": ("b.test",)}, True, True),
@@ -27,7 +28,12 @@ def test_decision(settings: dict[str, object], client: bool, server: bool) -> No
     assert use.with_server("a.test") == server
 
 
+@pytest.mark.parametrize(("wanted", "mirrors"), [("mirror", True), ("always", False), ("never", False)])
+def test_mirroring(wanted: str, mirrors: bool) -> None:
+    assert HTTP2Use.of(HTTP2Settings(with_servers=wanted)).mirrors == mirrors  # type: ignore[arg-type]  # one of three
+
+
 def test_repr() -> None:
     made = HTTP2Use.of(HTTP2Settings(except_hosts=("a", "b"), except_listeners=("tcp:1",)))
     assert repr(made) == "<HTTP2Use with_clients with_servers except_hosts=<HostSet 2> except_listeners=1>"
-    assert repr(HTTP2Use.of(HTTP2Settings(with_clients=False, with_servers=False))).startswith("<HTTP2Use off ")
+    assert repr(HTTP2Use.of(HTTP2Settings(with_clients=False, with_servers="never"))).startswith("<HTTP2Use off ")

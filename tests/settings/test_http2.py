@@ -16,7 +16,7 @@ def test_read() -> None:
 listen = ["tcp:8080", "tcp:8081"]
 [http2]
 with_clients = false
-with_servers = false
+with_servers = "never"
 except_hosts = ["old.example.com", ".legacy.example", "192.0.2.1"]
 except_listeners = ["tcp:8081"]
 max_streams = 7
@@ -24,7 +24,7 @@ stream_window = "1MiB"
 """
     assert load(text, "a.toml").settings.http2 == HTTP2Settings(
         with_clients=False,
-        with_servers=False,
+        with_servers="never",
         except_hosts=("old.example.com", ".legacy.example", "192.0.2.1"),
         except_listeners=("tcp:8081",),
         max_streams=7,

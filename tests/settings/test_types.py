@@ -75,7 +75,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "http2": {
         "with_clients": True,
-        "with_servers": True,
+        "with_servers": "mirror",
         "except_hosts": (),
         "except_listeners": (),
         "max_streams": 100,

@@ -17,8 +17,10 @@ from tests.secure_origin import SecureOrigin, context
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 HTTP2 = context(AUTHORITY, b"h2", b"http/1.1")
 HTTP1 = context(AUTHORITY, b"http/1.1")
+ONLY_HTTP2 = context(AUTHORITY, b"h2", refuses=True)
 GET = b"GET https://origin.test/page?q HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST https://origin.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+ALWAYS = ("http2.with_servers", "always")
 KEY = ("https", "origin.test", 443)
 
 
@@ -32,7 +34,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def wire() -> Wire:
-    return Wire()
+    return Wire(ALWAYS)
 
 
 def ask(wire: Wire, request: bytes = GET) -> MemoryTransport:
@@ -108,6 +110,56 @@ def test_an_origin_of_http1_gets_as_many_connections_as_there_are_requests(wire:
     assert first.plain.startswith(b"GET /page?q HTTP/1.1\r\n")
     first.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     assert clients[0].take().endswith(b"\r\n\r\nhi")
+
+
+def test_a_client_of_http1_is_mirrored() -> None:
+    """It has its own connection, and waits for nobody."""
+    wire = Wire()
+    client = ask(wire)
+    ask(wire)
+    assert len(wire.origins) == 2
+    there = origin(wire)
+    assert there.offered == b"http/1.1"
+    there.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert client.take().endswith(b"hi")
+
+
+def test_an_origin_that_refuses_http1_is_asked_in_http2() -> None:
+    """RFC 7301 section 3.2; from then on it is asked so at once."""
+    wire = Wire()
+    clients = [ask(wire)]
+    SecureOrigin(wire, wire.origins[0], ONLY_HTTP2).pump()
+    there = origin(wire, 1)
+    for number in (1, 3):
+        there.pump()
+        assert sorted(there.requests)[-1] == number
+        there.answer(number)
+        assert clients[-1].take().endswith(b"hi")
+        clients.append(ask(wire))
+    assert len(wire.origins) == 2
+    assert wire.records.reasons == ["", ""]
+
+
+def test_an_origin_that_speaks_http2_unasked_is_asked_in_it() -> None:
+    """Servers that know nothing else may take whoever does not agree on a protocol for one who does."""
+    wire = Wire()
+    client = ask(wire)
+    deaf = SecureOrigin(wire, wire.origins[0], HTTP1)
+    deaf.pump()
+    deaf.say(b"\0\0\0\x04\0\0\0\0\0")
+    there = origin(wire, 1)
+    assert there.offered == b"h2"
+    there.answer(1)
+    assert client.take().endswith(b"hi")
+    assert wire.records.reasons == [""]
+
+
+def test_an_origin_with_which_http2_is_not_spoken_has_no_version_in_common() -> None:
+    wire = Wire(("http2.with_servers", "never"))
+    client = ask(wire)
+    SecureOrigin(wire, wire.origins[0], ONLY_HTTP2).pump()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    assert wire.records.reasons == ["no_common_version"]
 
 
 def test_who_leaves_leaves_the_connection_to_those_who_follow(wire: Wire) -> None:
@@ -328,7 +380,7 @@ def test_a_malformed_answer_is_its_streams_fault_alone(wire: Wire, head: list[tu
 
 
 def test_more_streams_than_the_origin_takes_need_another_connection(wire: Wire) -> None:
-    wire = Wire(("upstream.max_connections_per_origin", "2"))
+    wire = Wire(ALWAYS, ("upstream.max_connections_per_origin", "2"))
     ask(wire)
     there = origin(wire, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 2})
     clients = [ask(wire) for _ in range(5)]
@@ -345,7 +397,7 @@ def test_more_streams_than_the_origin_takes_need_another_connection(wire: Wire) 
 def test_a_reload_leaves_it_behind(wire: Wire) -> None:
     client = ask(wire)
     there = origin(wire)
-    wire.reload()
+    wire.reload(ALWAYS)
     other = ask(wire)
     second = origin(wire, 1)
     there.answer(1)
@@ -369,7 +421,7 @@ def test_an_idle_connection_is_closed_in_time(wire: Wire) -> None:
 
 
 def test_an_origin_that_says_nothing_is_not_trusted_with_more(wire: Wire) -> None:
-    wire = Wire(("upstream.first_byte_timeout", "5s"))
+    wire = Wire(ALWAYS, ("upstream.first_byte_timeout", "5s"))
     client = ask(wire)
     there = origin(wire)
     wire.pass_time(6)
@@ -381,7 +433,7 @@ def test_an_origin_that_says_nothing_is_not_trusted_with_more(wire: Wire) -> Non
 
 
 def test_it_can_be_switched_off(wire: Wire) -> None:
-    for number, setting in enumerate([("http2.with_servers", "false"), ("http2.except_hosts", '["origin.test"]')]):
+    for number, setting in enumerate([("http2.with_servers", "never"), ("http2.except_hosts", '["origin.test"]')]):
         wire.reload(setting)
         ask(wire)
         assert origin(wire, number).offered == b"http/1.1"

@@ -30,7 +30,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def begun(*overrides: tuple[str, str], settings: dict[SettingCodes, int] | None = None) -> tuple[Wire, SecureOrigin]:
     """A proxy with a connection to an origin, on which the first stream is over."""
-    wire = Wire(*overrides)
+    wire = Wire(("http2.with_servers", "always"), *overrides)
     wire.client().receive(GET)
     there = SecureOrigin(wire, wire.origins[0], HTTP2, settings)
     there.pump()

@@ -14,7 +14,7 @@ SECURE = PLAIN.replace(b"http:", b"https:")
 
 @pytest.fixture
 def wire() -> Wire:
-    wire = Wire()
+    wire = Wire(("http2.with_servers", "always"))
     wire.dialer.open = False
     return wire
 

@@ -17,8 +17,8 @@ class HTTP2Settings(Protocol):
         """Whether it is spoken with clients at all."""
 
     @property
-    def with_servers(self) -> bool:
-        """Whether it is spoken with servers at all."""
+    def with_servers(self) -> str:
+        """Where it is spoken with servers: ``mirror``, ``always`` or ``never``."""
 
     @property
     def except_hosts(self) -> Sequence[str]:
@@ -35,6 +35,8 @@ class HTTP2Use:
 
     with_clients: bool
     with_servers: bool
+    mirrors: bool
+    """Whether it is spoken with servers only where it is with the client, or nothing else can be."""
     except_hosts: HostSet
     except_listeners: frozenset[str]
 
@@ -43,7 +45,8 @@ class HTTP2Use:
         """Compile ``settings``."""
         return cls(
             with_clients=settings.with_clients,
-            with_servers=settings.with_servers,
+            with_servers=settings.with_servers != "never",
+            mirrors=settings.with_servers == "mirror",
             except_hosts=HostSet(settings.except_hosts),
             except_listeners=frozenset(settings.except_listeners),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
-from twistedproxy.settings.kinds import count, flag, size, special
+from twistedproxy.settings.kinds import choice, count, flag, size, special
 
 _KIB = 1024
+
+WithServers: TypeAlias = Literal["mirror", "always", "never"]
 
 
 class HTTP2Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,12 +24,15 @@ class HTTP2Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         ),
     ] = True
     with_servers: Annotated[
-        bool,
-        flag(
-            "Whether HTTP/2 is spoken with servers that offer it (ALPN), in the place of the client. It does not "
-            "depend on what the client speaks: each side is translated to the other."
+        WithServers,
+        choice(
+            "Where HTTP/2 is spoken with servers (ALPN): `mirror` for the requests of clients that speak it, and where "
+            "a server knows nothing else; `always` with every server that offers it, which makes fewer connections and "
+            "costs more CPU time; `never`. Each side is translated to the other where they differ.",
+            get_args(WithServers),
+            examples=["always"],
         ),
-    ] = True
+    ] = "mirror"
     except_hosts: Annotated[
         tuple[str, ...],
         special(

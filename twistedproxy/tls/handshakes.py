@@ -23,13 +23,15 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistedproxy.errors import CertificateMalformed, CertificateRefused, PinMismatch, TLSFailed
+from twistedproxy.errors import CertificateMalformed, CertificateRefused, NoCommonVersion, PinMismatch, TLSFailed
 from twistedproxy.tls.chain import as_sent
 from twistedproxy.tls.conformance import check_chain
 from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
 from twistedproxy.tls.identity import Identity
 from twistedproxy.tls.trust import Policy
 from twistedproxy.tls.verification import Verifier, refusal
+
+_NO_PROTOCOL: Final = "no application protocol"
 
 _TICKET: Final = b"SSLv3/TLS read server session ticket"
 """What OpenSSL calls the state of a client that has just read one."""
@@ -215,7 +217,11 @@ def handshake_error(reason: Failure, connection: Any) -> TLSFailed:
     """What stopped a handshake, from what the transport was lost with and OpenSSL's ``connection``, where that is."""
     if isinstance(connection, HandshakeConnection) and connection.handshake.refusal is not None:
         return connection.handshake.refusal
-    return TLSFailed(openssl_words(reason.value) or "the server closed the connection during the TLS handshake")
+    words = openssl_words(reason.value)
+    if _NO_PROTOCOL in words:
+        # RFC 7301 section 3.2.
+        return NoCommonVersion(words)
+    return TLSFailed(words or "the server closed the connection during the TLS handshake")
 
 
 def openssl_words(error: BaseException | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from math import inf
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from twistedproxy.errors import (
     BodyTimeout,
     ConnectionTerminated,
     FirstByteTimeout,
+    NoCommonVersion,
     ProxyError,
     ResponseCut,
     ResponseError,
@@ -30,12 +32,18 @@ from twistedproxy.settings.types import Settings
 from twistedproxy.tls.handshakes import openssl_words
 from twistedproxy.upstream.carrier import Key, ResponseListener
 
+# A SETTINGS frame, of the connection (RFC 9113 sections 4.1 and 6.5).
+_HTTP2 = re.compile(rb"\0..\x04\0\0\0\0\0", re.DOTALL)
+
 MAX_INTERIM_RESPONSES = 100
 """Interim (1xx) responses that an origin may send before its final one."""
 
 
 class ConnectionPool(Protocol):
     """What the pool is to its connections."""
+
+    def http1_unknown(self, key: Key) -> None:
+        """The origin speaks nothing else than HTTP/2."""
 
     def connection_free(self, connection: UpstreamConnection) -> None:
         """The connection can carry another exchange."""
@@ -180,7 +188,12 @@ class UpstreamConnection(TwistedProtocol):
                 if self._listener is not listener:
                     break
         except ProxyError as error:
-            self._fail(error)
+            if self.exchanges == 1 and self._response is None and _HTTP2.match(data):
+                # RFC 9113 section 3.4: its first words, whatever it has heard and agreed to.
+                self._pool.http1_unknown(self.key)
+                self._fail(NoCommonVersion("it speaks HTTP/2 without having been asked to"))
+            else:
+                self._fail(error)
         else:
             # A head that trickles in does not push the deadline back.
             if self._response is not None and self._listener is listener and not self._paused:
@@ -295,7 +308,7 @@ class UpstreamConnection(TwistedProtocol):
     def _fail(self, error: ProxyError) -> None:
         listener = self._listener
         self._listener = None
-        retriable = (
+        retriable = isinstance(error, NoCommonVersion) or (
             self.exchanges > 1
             and isinstance(error, ConnectionTerminated)
             and not self._interim_responses

@@ -44,7 +44,18 @@ class Maker(Protocol):
 class Making:
     """See the head of the module. ``ticket`` is who gets the connection, ``protocols`` is what ALPN offers."""
 
-    __slots__ = ("_deadlines", "_dialing", "_handshake", "_maker", "_reactor", "followers", "key", "over", "ticket")
+    __slots__ = (
+        "_deadlines",
+        "_dialing",
+        "_handshake",
+        "_maker",
+        "_reactor",
+        "followers",
+        "key",
+        "may_be_shared",
+        "over",
+        "ticket",
+    )
 
     _log = Logger()
 
@@ -53,6 +64,8 @@ class Making:
         self.ticket: Ticket | None = ticket
         self.followers: list[Ticket] = []
         self.over = False
+        self.may_be_shared = False
+        """Whether HTTP/2 is offered."""
         self._maker = maker
         self._reactor = reactor
         self._deadlines = deadlines

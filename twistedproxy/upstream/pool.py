@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.errors import ProxyError, UpstreamBusy
+from twistedproxy.errors import NoCommonVersion, ProxyError, UpstreamBusy
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.key_log import KeyLog
@@ -75,6 +75,8 @@ class Pool:
         self._settling: dict[SharedConnection, Making] = {}
         # True where the origin has asked for HTTP/1.1, False where it just did not choose anything else.
         self._http1_origins: OrderedDict[Key, bool] = OrderedDict()
+        # Those that know nothing else than HTTP/2.
+        self._http2_origins: OrderedDict[Key, bool] = OrderedDict()
         self._open: dict[Key, int] = {}
         self._total = 0
         self._waiting: dict[Key, deque[Ticket]] = {}
@@ -228,6 +230,7 @@ class Pool:
         protocols = _HTTP1
         if key[0] == "https":
             protocols = self._protocols(ticket)
+            making.may_be_shared = protocols is _HTTP2
             if protocols is _HTTP2 and key not in self._http1_origins:
                 self._makings[key] = making
         making.start(self._dialer, self._settings.connect_timeout, lambda: self.tls.creator(key[1], key[2], protocols))
@@ -279,7 +282,9 @@ class Pool:
             ticket.serve(speaker.take_stream())
         else:
             if key[0] == "https":
-                self._remember_http1(key, self._http1_origins.get(key, False))
+                self._http2_origins.pop(key, None)
+                if making.may_be_shared:
+                    _remember(self._http1_origins, key, self._http1_origins.get(key, False))
             self._end_making(making)
             ticket.serve(speaker)
             self._place_followers(making)
@@ -300,6 +305,8 @@ class Pool:
     def not_made(self, making: Making, error: ProxyError) -> None:
         self._end_making(making)
         self._forget(making.key)
+        if isinstance(error, NoCommonVersion):
+            self.http1_unknown(making.key)
         for ticket in (making.ticket, *making.followers):
             if ticket is not None:
                 ticket.making = None
@@ -309,11 +316,14 @@ class Pool:
         if self._makings.get(making.key) is making:
             del self._makings[making.key]
 
-    def _remember_http1(self, key: Key, required: bool) -> None:
-        self._http1_origins[key] = required
-        self._http1_origins.move_to_end(key)
-        if len(self._http1_origins) > MOST_REMEMBERED:
-            self._http1_origins.popitem(last=False)
+    def knows_no_http1(self, key: Key) -> bool:
+        """Whether the origin was found to speak nothing else than HTTP/2."""
+        return key in self._http2_origins
+
+    def http1_unknown(self, key: Key) -> None:
+        """The origin speaks nothing else than HTTP/2."""
+        self._http1_origins.pop(key, None)
+        _remember(self._http2_origins, key, True)
 
     # ------------------------------------------------------------ what the connections say
 
@@ -356,7 +366,7 @@ class Pool:
 
     def http1_required(self, connection: SharedConnection) -> None:
         """The origin does not want to be spoken to in HTTP/2 (RFC 9113 section 7)."""
-        self._remember_http1(connection.key, True)
+        _remember(self._http1_origins, connection.key, True)
         self.connection_full(connection)
 
     def connection_closed(self, connection: Connection) -> None:
@@ -402,6 +412,14 @@ class Pool:
         if ticket is not None:
             self._stop_waiting(ticket)
         return ticket
+
+
+def _remember(origins: OrderedDict[Key, bool], key: Key, what: bool) -> None:
+    """Keep ``what`` of the origin, and forget the one that has been kept longest where there are too many."""
+    origins[key] = what
+    origins.move_to_end(key)
+    if len(origins) > MOST_REMEMBERED:
+        origins.popitem(last=False)
 
 
 __all__ = ["Key", "Pool", "Requester", "Ticket"]
