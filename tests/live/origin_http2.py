@@ -89,14 +89,20 @@ class Connection:
             self.contents[number] = asyncio.Queue()
             self.tasks[number] = asyncio.create_task(self.answered(number, dict(event.headers), event.headers))
         elif isinstance(event, events.DataReceived):
-            self.contents[event.stream_id].put_nowait(event.data)
+            self.hear(event.stream_id, event.data)
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, events.StreamEnded):
-            self.contents[event.stream_id].put_nowait(b"")
+            self.hear(event.stream_id, b"")
         elif isinstance(event, events.StreamReset):
-            self.tasks[event.stream_id].cancel()
+            if task := self.tasks.get(event.stream_id):
+                task.cancel()
         elif isinstance(event, events.WindowUpdated | events.RemoteSettingsChanged):
             self.window_opened.set()
+
+    def hear(self, number: int, data: bytes) -> None:
+        """Content came, or its end, which is empty; what has its answer needs neither."""
+        if number in self.contents:
+            self.contents[number].put_nowait(data)
 
     def flush(self) -> None:
         if data := self.h2.data_to_send():
@@ -108,6 +114,9 @@ class Connection:
         try:
             if fields[":method"] == "CONNECT":
                 await self.echo(number)
+            elif fields[":method"] == "HEAD":
+                self.h2.send_headers(number, [(":status", "200")], end_stream=True)
+                self.flush()
             else:
                 await self.answer(number, fields[":path"], [list(pair) for pair in listed])
         except StreamClosedError:
@@ -127,9 +136,10 @@ class Connection:
             await self.say_json(number, {"fields": listed})
         elif room == "bytes":
             self.head(number, "application/octet-stream", ("content-length", rest))
-            for piece in self.pattern(int(rest)):
-                await self.send(number, piece)
-            self.end(number)
+            left = int(rest)
+            for piece in self.pattern(left):
+                left -= len(piece)
+                await self.send(number, piece, end=not left)
         elif room == "events":
             self.head(number, "text/event-stream")
             await self.send(number, b"data: first\n\n")
@@ -148,18 +158,19 @@ class Connection:
 
     async def say(self, number: int, media_type: str, content: bytes) -> None:
         self.head(number, media_type, ("content-length", str(len(content))))
-        await self.send(number, content)
-        self.end(number)
+        await self.send(number, content, end=True)
 
     async def say_json(self, number: int, value: object) -> None:
         await self.say(number, "application/json", json.dumps(value).encode())
 
-    async def send(self, number: int, data: bytes) -> None:
-        """Send it as the client's windows allow."""
+    async def send(self, number: int, data: bytes, end: bool = False) -> None:
+        """Send it as the client's windows allow; ``end`` says that nothing follows."""
+        if end and not data:
+            self.end(number)
         while data:
             room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
             if room > 0:
-                self.h2.send_data(number, data[:room])
+                self.h2.send_data(number, data[:room], end_stream=end and len(data) <= room)
                 data = data[room:]
                 self.flush()
                 await self.writer.drain()
@@ -178,6 +189,10 @@ class Connection:
         socket = WebSocketProtocol(SERVER, state=State.OPEN, max_size=None)
         while data := await self.contents[number].get():
             for piece in echoed(socket, data):
+                if not piece:
+                    # RFC 6455 section 7.1.1: it is the server that ends the connection.
+                    self.end(number)
+                    return
                 await self.send(number, piece)
         self.end(number)
 
