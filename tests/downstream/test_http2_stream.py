@@ -531,3 +531,39 @@ def test_an_end_that_comes_by_itself_is_sent_at_once(wire: Wire, origin: Find) -
     there.act(lambda h2: h2.end_stream(1))
     client.turn()
     assert (answer.ended, answer.reset) == (True, None)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"hi", ""), (b"h", "client_left")])
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_client_that_has_all_of_it_may_leave_before_its_end(
+    wire: Wire, origin: Find, content: bytes, reason: str, leaves: bool
+) -> None:
+    """By a reset of the stream, or altogether."""
+    client = HTTP2Client(wire)
+    stream = client.ask()
+    there = origin(wire, protocol=b"h2")
+    there.act(lambda h2: h2.send_headers(1, [(b":status", b"200"), (b"content-length", b"2")]))
+    there.act(lambda h2: h2.send_data(1, content))
+    client.turn()
+    assert client.answers[stream].content == content
+    if leaves:
+        client.transport.peer_resets()
+    else:
+        client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+        client.turn()
+    wire.turn()
+    assert wire.records.reasons[-1] == reason
+
+
+def test_a_client_that_leaves_with_content_on_its_way_has_not_all_of_it(wire: Wire, origin: Find) -> None:
+    """What waits for its windows it does not have."""
+    client = HTTP2Client(wire, reads=False, window=1)
+    stream = client.ask()
+    there = origin(wire, protocol=b"h2")
+    there.act(lambda h2: h2.send_headers(1, [(b":status", b"200"), (b"content-length", b"2")]))
+    there.act(lambda h2: h2.send_data(1, b"hi"))
+    client.turn()
+    assert client.answers[stream].content == b"h"
+    client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+    client.turn()
+    assert wire.records.reasons[-1] == "client_left"

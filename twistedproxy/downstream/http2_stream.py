@@ -49,6 +49,7 @@ class RequestStream(Stream):
         "_end",
         "_head",
         "_invalid",
+        "_left",
         "_mark",
         "_request",
         "_switched",
@@ -79,6 +80,8 @@ class RequestStream(Stream):
         self._content: list[bytes] = []
         self._end: Block | None = None
         self._answered = False
+        # How much of the response's content is still to come; negative when that is not known.
+        self._left = UNKNOWN
         # What had been sent when the client was last seen to take something; negative when it does not have to.
         self._mark = -1
         # What the server has to prove that it speaks WebSocket with, and what the client has said meanwhile.
@@ -174,7 +177,9 @@ class RequestStream(Stream):
         """Nobody wants an answer any more."""
         exchange = self.exchange
         if exchange is not None:
-            exchange.client_left(reason)
+            # An origin may take its time to say that this was all, which the client knows.
+            complete = reason == CLIENT_LEFT and self._head is None and not (self._left or self.unsaid)
+            exchange.client_left("" if complete else reason)
 
     def pause_request(self) -> None:
         self.rest()
@@ -209,6 +214,7 @@ class RequestStream(Stream):
             # To the client it would be the beginning of WebSocket.
             raise UpgradeFailed(f"it was asked for WebSocket, and answered {head.status}")
         self._answered = True
+        self._left = head.length
         self._head = self._block(head)
 
     def _block(self, head: ResponseHead) -> Block:
@@ -217,6 +223,7 @@ class RequestStream(Stream):
         return response_block(head, self._request.method, connection.plane.snapshot.via, connection.date())
 
     def send_content(self, content: bytes) -> None:
+        self._left -= len(content)
         if self._head is None:
             self.say(content)
         else:
@@ -351,6 +358,8 @@ class RequestStream(Stream):
             self.exchange.fail(RequestTimeout(f"none of its content came for {seconds:g} s"))
 
     def drop(self) -> None:
+        if self.unsaid:
+            self._left = UNKNOWN
         super().drop()
         if self.deadline_bucket:
             self._connection.plane.deadlines.forget(self)
