@@ -91,7 +91,7 @@ def test_large_upload(through: Callable[..., bytes], origin: Origin) -> None:
 
 def test_head_and_early_answers(through: Callable[..., bytes], origin: Origin) -> None:
     assert through("--head", "--suppress-connect-headers", origin.url("https")).startswith(b"HTTP/2 200 \r\n")
-    # As much as leaves with the head: where more is left, some versions of curl take the reset without an error for one.
+    # As much as leaves with the head: where more is left, some versions of curl take the reset for an error.
     assert through("--data-binary", "@-", origin.url("https", "/early"), said=CONTENT[:1000]) == LINE
 
 
