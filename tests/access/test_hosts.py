@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedproxy.access.hosts import HostSet, canonical_host
+from twistedproxy.access.hosts import HostSet, canonical_host, numeric_address
+from twistedproxy.upstream.literals import read_literal
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,44 @@ def test_against_a_simple_reader(entries: list[str], host: str) -> None:
 def test_every_spelling_of_an_address(address: ipaddress.IPv6Address) -> None:
     assert address.exploded in HostSet([str(address)])
     assert str(address) in HostSet([address.exploded.upper()])
+
+
+@pytest.mark.parametrize(
+    ("spelled", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("127.0.1.", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"),
+        ("0x7F.1", "127.0.0.1"),
+        ("0X7f000001", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("017700000001", "127.0.0.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::FFFF:7f00:1", "127.0.0.1"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("0", "0.0.0.0"),
+        ("256.0.0.1", "256.0.0.1"),
+        ("127.0.0.1.1", "127.0.0.1.1"),
+        ("08.0.0.1", "08.0.0.1"),
+        ("4294967296", "4294967296"),
+        ("0x.1", "0x.1"),
+        ("1.2.3*", "1.2.3*"),
+        ("LOCALHOST.", "localhost"),
+        ("0x7f.example", "0x7f.example"),
+        ("a.0x7g", "a.0x7g"),
+        ("1" * 100, "1" * 100),
+        ("١.1", "١.1"),
+        ("", ""),
+        (":", ":"),
+    ],
+)
+def test_a_host_has_one_spelling(spelled: str, host: str) -> None:
+    assert canonical_host(spelled) == host
+    assert canonical_host(host) == host
+
+
+@given(st.lists(st.from_regex(r"\A(0x[0-9a-f]{0,3}|0[0-9]{0,4}|[0-9]{1,10})\Z"), min_size=1, max_size=5).map(".".join))
+def test_numeric_spellings_are_those_of_the_system(text: str) -> None:
+    literal = read_literal(text)
+    assert numeric_address(text) == (literal.address if literal else "")

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from twistedproxy.access.globs import glob_expression
+
 ALL: Final = "*"
 """The entry that every host fits."""
 
@@ -38,7 +40,7 @@ class HostSet:
         self._all = ALL in globs
         self._names = frozenset(names)
         self._suffixes = frozenset(suffixes)
-        self._globs = re.compile("|".join(map(_expression, sorted(globs)))) if globs and not self._all else None
+        self._globs = re.compile("|".join(map(glob_expression, sorted(globs)))) if globs and not self._all else None
 
     def __repr__(self) -> str:
         globs = self._globs.pattern.count("|") + 1 if self._globs else 0
@@ -63,17 +65,47 @@ class HostSet:
 
 
 def canonical_host(host: str) -> str:
-    """The one spelling of a host: in lower case, without its last dot, and an address in its shortest form."""
+    """The one spelling of a host: in lower case, without its last dot, and an address in its shortest form.
+
+    An address is one in whatever spelling the system's own functions take: ``0x7f.1`` and ``2130706433`` are
+    ``127.0.0.1``, and so is ``::ffff:127.0.0.1``.
+    """
     if ":" in host:
         try:
-            return str(ipaddress.ip_address(host))
+            address = ipaddress.IPv6Address(host)
         except ValueError:
-            pass
-    return host.lower().removesuffix(".")
+            return host.lower().removesuffix(".")
+        return str(address.ipv4_mapped or address)
+    host = host.lower().removesuffix(".")
+    if host.rpartition(".")[2][:1].isdigit():
+        # No name ends in such a label (RFC 1123 section 2.1): it is an address, or nothing.
+        return numeric_address(host) or host
+    return host
 
 
-_WILDCARDS: Final = {"*": ".*", "?": "."}
+_NUMBER: Final = re.compile(r"0x([0-9a-f]+)|0([0-7]*)|([1-9][0-9]*)")
+_LONGEST_NUMERIC: Final = 64
 
 
-def _expression(glob: str) -> str:
-    return "".join(_WILDCARDS.get(character) or re.escape(character) for character in glob)
+def numeric_address(text: str) -> str:
+    """The IPv4 address that ``text`` (in lower case) spells for ``inet_aton``; empty when it spells none.
+
+    One number to four, each decimal, octal after a 0 or hexadecimal after 0x; the last one fills what is left.
+    """
+    parts = text.split(".")
+    if len(parts) > 4 or len(text) > _LONGEST_NUMERIC:
+        return ""
+    numbers: list[int] = []
+    for part in parts:
+        match = _NUMBER.fullmatch(part)
+        if match is None or not part.isascii():
+            return ""
+        hexadecimal, octal, decimal = match.groups()
+        digits, base = (hexadecimal, 16) if hexadecimal else (decimal, 10) if decimal else (octal or "0", 8)
+        numbers.append(int(digits, base))
+    *first, last = numbers
+    if any(number > 255 for number in first) or last >= 256 ** (5 - len(numbers)):
+        return ""
+    for place, number in enumerate(first):
+        last += number << (24 - 8 * place)
+    return str(ipaddress.IPv4Address(last))
