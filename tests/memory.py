@@ -19,10 +19,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from twistedproxy.access.rules import Destinations
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.downstream.factory import DownstreamFactory
 from twistedproxy.downstream.http1 import DownstreamConnection
+from twistedproxy.errors import ProxyError
 from twistedproxy.settings.load import load
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.authority import AuthorityError, make_authority, utc
@@ -130,12 +132,19 @@ class Dial:
     client: str
     result: Deferred[Connected]
     cancelled: bool = False
+    policy: Destinations | None = None
 
-    def succeed(self) -> None:
-        """The connection stands."""
+    def succeed(self, address: str = "192.0.2.1") -> None:
+        """The connection stands, where the access rules allow the address."""
+        try:
+            if self.policy is not None:
+                self.policy.check_destination(address, self.port)
+        except ProxyError as error:
+            self.fail(error)
+            return
         sock, other = socket.socketpair()
         other.close()
-        self.result.callback(Connected(sock, "192.0.2.1", self.port, 0.0))
+        self.result.callback(Connected(sock, address, self.port, 0.0))
 
     def fail(self, error: Exception) -> None:
         """There is none."""
@@ -148,15 +157,18 @@ class MemoryDialer:
     def __init__(self) -> None:
         self.dials: list[Dial] = []
         self.open = True
+        self.address = "192.0.2.1"
+        """Where every name leads."""
 
     def dial(self, host: str, port: int, policy: Any, timeout: float, client: str = "") -> Deferred[Connected]:
         def cancel(_: Deferred[Connected]) -> None:
             made.cancelled = True
 
-        made = Dial(host, port, client, Deferred(cancel))
+        # The settings' own policy is not asked: it refuses the addresses that stand for the world's here.
+        made = Dial(host, port, client, Deferred(cancel), policy=policy if isinstance(policy, Destinations) else None)
         self.dials.append(made)
         if self.open:
-            made.succeed()
+            made.succeed(self.address)
         return made.result
 
 
@@ -201,6 +213,7 @@ class Record:
     bytes_from_upstream: int
     reused: bool
     upstream_address: str
+    rule: str
 
 
 @dataclass

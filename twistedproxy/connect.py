@@ -59,6 +59,8 @@ class Connect(OpaqueExchange):
             if target.host in HOSTS:
                 raise OwnName()
             self.snapshot.access.check_connect_port(target.port)
+            if self.snapshot.rules is not None:
+                self.judge(target)
         except ProxyError as error:
             self.fail(error)
             return
@@ -75,7 +77,7 @@ class Connect(OpaqueExchange):
         self._dialing = dialing = self.plane.dialer.dial(
             target.host,
             target.port,
-            self.snapshot.access,
+            self.destinations or self.snapshot.access,
             self.snapshot.settings.upstream.connect_timeout,
             self.client_address,
         )
@@ -92,7 +94,7 @@ class Connect(OpaqueExchange):
     def _connected(self, dialed: Connected) -> None:
         self._dialing = None
         self.connect_seconds = self.plane.deadlines.seconds() - self.started_at
-        self.upstream_address = dialed.address_text
+        self.connected_to(dialed.address_text)
         self._dialed = dialed.socket
         if self._request_ended:
             self._begin_tunnel()
@@ -147,7 +149,7 @@ class Connect(OpaqueExchange):
     def _may_open(self) -> bool:
         target = self._target
         client = self.client_address
-        if not self.snapshot.interception.opens(target.host, target.port, client):
+        if not self.snapshot.interception.opens(target.host, target.port, client, self.profile.intercept):
             return False
         if self.plane.rejections.learned(client, canonical_host(target.host)):
             return False

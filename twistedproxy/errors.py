@@ -15,7 +15,7 @@ from typing import ClassVar
 class ProxyError(Exception):
     """The proxy met a problem of its own and could not finish this request."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     proxy_status: ClassVar[str] = "proxy_internal_error"
     reason: ClassVar[str] = "internal_error"
 
@@ -181,6 +181,32 @@ class NotOpened(Refused):
     """This proxy lets through only what it can look into, and this is neither TLS nor HTTP."""
 
     reason = "not_opened"
+
+
+class DeniedByRule(Refused):
+    """The rules of this proxy do not allow this request."""
+
+    reason = "denied_by_rule"
+
+    def __init__(self, detail: str = "", *, rule: str = "", status: int = 403, text: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.rule = rule
+        """The name of the rule, or the key, that denied it."""
+        self.text = text
+        """What the page says in the place of the sentence; empty when that is left to us."""
+
+    @property
+    def sentence(self) -> str:
+        """What the operator wants to be read, or what happened."""
+        return self.text or super().sentence
+
+
+class CredentialsWanted(Refused):
+    """This proxy serves only those who say who they are."""
+
+    status = 407
+    reason = "credentials_wanted"
 
 
 class AuthorityUnusable(ProxyError):

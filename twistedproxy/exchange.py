@@ -12,11 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
+from twistedproxy.access.profile import NO_PROFILE
+from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
+from twistedproxy.access.rules import Destinations
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import LoopDetected, ProxyError, Refused
+from twistedproxy.errors import DeniedByRule, LoopDetected, ProxyError, Refused
 from twistedproxy.http.forwarding import via_names
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.http.target import Target
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
@@ -128,18 +132,23 @@ class Exchange:
         "client_address",
         "client_port",
         "connect_seconds",
+        "destinations",
         "detail",
         "downstream",
         "finished_at",
         "finished_wall",
         "first_byte_seconds",
+        "groups",
+        "inside",
         "kind",
         "over",
         "plane",
+        "profile",
         "reason",
         "request",
         "response",
         "reused",
+        "rule",
         "snapshot",
         "started_at",
         "status",
@@ -159,6 +168,16 @@ class Exchange:
         self.client_address = downstream.client_address
         self.client_port = downstream.client_port
         self.user = b""
+        self.groups: frozenset[str] = frozenset()
+        """The groups of ``user``."""
+        self.inside = False
+        """Whether it came through a tunnel that is looked into."""
+        self.rule = ""
+        """The access rule that has decided, by its name."""
+        self.profile = NO_PROFILE
+        """What the access rules have given to the client."""
+        self.destinations: Destinations | None = None
+        """What the access rules say of the address that it leads to, where that matters to them."""
         self.status = 0
         self.started_at = plane.deadlines.seconds()
         self.finished_at = self.finished_wall = 0.0
@@ -238,11 +257,49 @@ class Exchange:
             raise LoopDetected("its Via field names this proxy")
         return request
 
+    def judge(self, target: Target) -> None:
+        """The stage of the access rules, where there are any. Raises `Refused` when they do not allow the request."""
+        rules = self.snapshot.rules
+        request = self.request
+        assert rules is not None
+        assert request is not None
+        verdict = rules.judge(
+            Question(
+                client=self.client_address,
+                listener=self.downstream.listener,
+                method=request.method,
+                scheme=target.scheme,
+                host=target.host,
+                port=target.port,
+                target=target.path,
+                way=INTERCEPTED if self.inside else PLAIN if target.scheme else TUNNEL,
+                fields=request.fields,
+                when=self.plane.wall(),
+                user=self.user.decode("utf-8", "replace") if self.user else "",
+                groups=self.groups,
+            )
+        )
+        self.profile = verdict.profile
+        self.destinations = verdict.destinations
+        if self.destinations is None:
+            self.rule = verdict.label
+        refusal = verdict.refusal(self.inside)
+        if refusal is not None:
+            raise refusal
+
+    def connected_to(self, peer: str) -> None:
+        """It goes to ``peer``, an address with its port."""
+        self.upstream_address = peer
+        if self.destinations is not None:
+            self.rule = self.destinations.label(peer)
+
     def fail(self, error: ProxyError) -> None:
         """End with an error: a page, or a cut when the response has begun."""
         if self.over:
             return
         self.release()
+        if isinstance(error, DeniedByRule):
+            self.rule = error.rule
         if isinstance(error, Refused):
             # Found out late, by the resolved address: it was never forwarded anywhere.
             self.kind = "answer"
@@ -286,7 +343,8 @@ class Exchange:
         self.finished_wall = plane.wall()
         self.count(downstream)
         plane.tally.finished(self)
-        plane.access_log.finished(self)
+        if reason or self.profile.log is not False:
+            plane.access_log.finished(self)
         downstream.exchange_over(self)
 
     def count(self, downstream: Downstream) -> None:

@@ -79,6 +79,8 @@ class Forward(OpaqueExchange):
             if target.form is Form.ASTERISK or max_forwards(request) == 0:
                 self._answer(request)
                 return
+            if self.snapshot.rules is not None:
+                self.judge(target)
             self.kind = "forward"
             if b"upgrade" in request.options:
                 self._upgrade = upgrade_offered(request)
@@ -94,12 +96,12 @@ class Forward(OpaqueExchange):
         if self._upgrade:
             self._alone = True
             if len(self._upgrade) == 1 and self._upgrade[0].lower() == _WEBSOCKET:
-                carrier = pool.websocket_stream(key)
+                carrier = pool.websocket_stream(key, self.destinations)
         elif target.scheme == "https":
             mirrored = self.snapshot.http2.mirrors and request.version != HTTP2 and not pool.knows_no_http1(key)
             self._alone = mirrored or authenticates_connection(request)
         if carrier is None:
-            carrier = pool.take_idle(key, request.method not in _IDEMPOTENT, self._alone)
+            carrier = pool.take_idle(key, request.method not in _IDEMPOTENT, self._alone, self.destinations)
         if carrier is None:
             self._acquire()
         else:
@@ -128,7 +130,9 @@ class Forward(OpaqueExchange):
     def _acquire(self) -> None:
         target = self._target
         key = (target.scheme, target.host, target.port)
-        self._ticket = self.plane.pool.acquire(key, self, self.snapshot, self.client_address, self._alone)
+        self._ticket = self.plane.pool.acquire(
+            key, self, self.snapshot, self.client_address, self._alone, self.destinations
+        )
 
     def upstream_ready(self, carrier: Carrier) -> None:
         """The pool has a connection."""
@@ -155,7 +159,7 @@ class Forward(OpaqueExchange):
         request = self.request
         assert request is not None
         self._upstream = carrier
-        self.upstream_address = carrier.address
+        self.connected_to(carrier.address)
         self.reused = carrier.exchanges > 0
         self._sent_before = carrier.sent
         self.bytes_from_upstream = -carrier.received

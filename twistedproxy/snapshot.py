@@ -10,6 +10,7 @@ from twistedproxy.access.hosts import HostSet
 from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
+from twistedproxy.access.rules import Rules
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.trust import Trust
@@ -24,13 +25,15 @@ def random_pseudonym() -> str:
 class Snapshot:
     """The decisions that one exchange goes by from its start to its end.
 
-    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status. ``logged_hosts`` are those
+    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status. ``rules`` are None when there
+    are none. ``logged_hosts`` are those
     whose WebSockets' messages are written down.
     """
 
     generation: int
     settings: Settings
     access: AccessPolicy
+    rules: Rules | None
     interception: Interception
     http2: HTTP2Use
     trust: Trust
@@ -56,11 +59,14 @@ class Snapshot:
         """
         name = settings.forwarding.via or pseudonym
         downstream = settings.downstream
+        access = AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address)
+        rules = Rules.of(settings.access, access)
         return cls(
             generation=generation,
             settings=settings,
-            access=AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address),
-            interception=Interception.of(settings.intercept),
+            access=access,
+            rules=rules,
+            interception=Interception.of(settings.intercept, by_rule=rules is not None and rules.may_intercept),
             http2=HTTP2Use.of(settings.http2),
             trust=trust or Trust.of(settings.upstream_tls),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),

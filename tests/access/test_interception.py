@@ -53,6 +53,21 @@ def test_the_list_that_comes_along() -> None:
     assert not opens("www.paypal.com", mode="listed", hosts=("www.paypal.com",))
 
 
+@pytest.mark.parametrize("mode", ["off", "listed", "all-but"])
+def test_a_rule_stands_in_the_place_of_mode_hosts_and_clients(mode: InterceptMode) -> None:
+    made = Interception.of(
+        InterceptSettings(mode=mode, clients=("10.0.0.0/8",), leave_alone=("alone.test",)), by_rule=True
+    )
+    assert made.opens("a.test", 443, "127.0.0.1", True)
+    assert not made.opens("a.test", 443, "10.0.0.1", False)
+    assert not made.opens("alone.test", 443, "127.0.0.1", True)
+    assert not made.opens("a.test", 8443, "127.0.0.1", True)
+    assert made.opens_any
+    assert made.shown_mode == ("listed" if mode == "off" else mode)
+    assert Interception.of(InterceptSettings()).shown_mode == "off"
+    assert Interception.of(InterceptSettings(mode="listed")).shown_mode == "off"
+
+
 def test_repr() -> None:
     made = Interception.of(InterceptSettings(mode="listed", hosts=("a", "b"), leave_alone=()))
     assert repr(made) == "<Interception listed hosts=<HostSet 2> leave_alone=<HostSet 0> ports=<PortSet 443>>"

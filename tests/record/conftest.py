@@ -36,6 +36,7 @@ class Finished:
     reused: bool = False
     reason: str = ""
     detail: str = ""
+    rule: str = ""
     request_fields: dict[bytes, bytes] = field(default_factory=dict)
     response_fields: dict[bytes, bytes] = field(default_factory=lambda: {b"content-type": b"text/html; charset=utf-8"})
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
+from twistedproxy.settings.access import AccessRule
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
@@ -45,6 +46,25 @@ UPSTREAM_HOSTS = st.one_of(
     ),
     st.builds(UpstreamHost, names=ADDRESSES.map(lambda address: (address,)), verify=st.just(False)),
 )
+ACCESS_RULES = st.one_of(
+    st.builds(
+        AccessRule,
+        name=st.sampled_from(("", "games", 'a "b"')),
+        clients=st.lists(NETWORKS, max_size=2).map(tuple),
+        not_hosts=st.lists(st.one_of(HOSTS, st.just(r"~^a\d+\.")), max_size=2).map(tuple),
+        ports=st.lists(st.one_of(st.integers(1, 65535), st.just("8000-8999")), max_size=2).map(tuple),
+        fields=st.dictionaries(st.sampled_from(("User-Agent", "x.y")), st.just(("curl*",)), max_size=2),
+        hours=st.sampled_from(((), ("08:00-17:00", "22:00-06:00"))),
+        action=st.just("deny"),
+        status=st.sampled_from((403, 451)),
+    ),
+    st.builds(
+        AccessRule,
+        users=st.sampled_from(((), ("*",), ("ann",))),
+        action=st.sampled_from(("allow", "set")),
+        intercept=st.booleans(),
+    ),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -79,6 +99,8 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(st.from_regex(r"\A(/etc|\$CREDENTIALS_DIRECTORY)/[a-z]{1,9}\Z"), max_size=3).map(tuple)
         case "upstream hosts":
             return st.lists(UPSTREAM_HOSTS, max_size=3).map(tuple)
+        case "access rules":
+            return st.lists(ACCESS_RULES, max_size=3).map(tuple)
         case "workers":
             return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
         case "endpoints or none":

@@ -58,6 +58,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "clients": ("loopback",),
         "connect_ports": (443,),
         "refuse_destinations": ("link-local", "metadata", "unspecified", "multicast", "reserved"),
+        "default": "allow",
+        "rules": (),
     },
     "forwarding": {"via": ""},
     "tls": {"authority": "", "leaf_lifetime": 3888000.0, "leaf_cache": 1000},

@@ -56,16 +56,21 @@ class Interception:
     leave_alone: HostSet
     ports: PortSet
     clients: AddressSet
+    by_rule: bool = False
 
     @classmethod
-    def of(cls, settings: InterceptSettings) -> Interception:
-        """Compile ``settings``; ValueError when an entry of theirs means nothing."""
+    def of(cls, settings: InterceptSettings, *, by_rule: bool = False) -> Interception:
+        """Compile ``settings``; ValueError when an entry of theirs means nothing.
+
+        ``by_rule`` says whether there is an access rule that wants tunnels to be opened.
+        """
         return cls(
             mode=settings.mode,
             hosts=HostSet(settings.hosts),
             leave_alone=HostSet(_written_out(settings.leave_alone)),
             ports=PortSet.of(settings.ports),
             clients=AddressSet.of(settings.clients, look_inside=False),
+            by_rule=by_rule,
         )
 
     def __repr__(self) -> str:
@@ -74,17 +79,24 @@ class Interception:
     @property
     def opens_any(self) -> bool:
         """Whether there is a host whose tunnels are opened."""
-        return self.mode == ALL_BUT or (self.mode == LISTED and bool(self.hosts))
+        return self.mode == ALL_BUT or (self.mode == LISTED and bool(self.hosts)) or self.by_rule
 
-    def opens(self, host: str, port: int, client: str) -> bool:
-        """Whether a tunnel to ``host`` is to be opened for the client at an address."""
-        return (
-            self.mode != OFF
-            and port in self.ports
-            and (self.mode == ALL_BUT or host in self.hosts)
-            and host not in self.leave_alone
-            and client in self.clients
-        )
+    @property
+    def shown_mode(self) -> str:
+        """The mode that a client is told: which tunnels can be opened, be it by a rule."""
+        if self.mode == OFF and self.by_rule:
+            return LISTED
+        return self.mode if self.opens_any else OFF
+
+    def opens(self, host: str, port: int, client: str, wanted: bool | None = None) -> bool:
+        """Whether a tunnel to ``host`` is to be opened for the client at an address.
+
+        ``wanted`` is what an access rule says: it stands in the place of mode, hosts and clients. What is to be left
+        alone always is.
+        """
+        if wanted is None:
+            wanted = self.mode != OFF and (self.mode == ALL_BUT or host in self.hosts) and client in self.clients
+        return wanted and port in self.ports and host not in self.leave_alone
 
 
 def _written_out(entries: Sequence[str]) -> Iterator[str]:

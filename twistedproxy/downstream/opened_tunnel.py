@@ -39,6 +39,7 @@ class OpenedTunnel:
         if self._untried:
             self._untried = False
             self._plane.rejections.accepted(self._client, canonical_host(self._inside.host))
+        exchange.inside = True
         try:
             make_absolute(request, self._inside)
         except ProxyError as error:

@@ -14,7 +14,6 @@ from typing import Final
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistedproxy.access.interception import OFF
 from twistedproxy.errors import AuthorityUnusable, NotAProxyRequest, OwnName, ProxyError
 from twistedproxy.exchange import Exchange
 from twistedproxy.http.accept import accepts_html
@@ -133,9 +132,9 @@ class _Visit:
         interception = snapshot.interception
         facts = Facts(
             name=snapshot.pseudonym,
-            mode=interception.mode if interception.opens_any else OFF,
+            mode=interception.shown_mode,
             client=exchange.client_address,
-            looked_at=exchange.client_address in interception.clients,
+            looked_at=interception.by_rule or exchange.client_address in interception.clients,
             certificate=Certificate.of(authority) if authority is not None else None,
             proxy=proxy_url(exchange.downstream.reached, self._host),
         )

@@ -18,6 +18,10 @@ CLIENT_STALLED = "client_stalled"
 """The reason of an exchange whose client did not read what it was sent."""
 
 
+DENIED_BY_RULE = "denied_by_rule"
+"""The reason of an exchange that an access rule has denied, with whatever status."""
+
+
 class FinishedExchange(Protocol):
     """One request and its answer, or one tunnel, at its end. All sizes are in bytes, heads included."""
 
@@ -115,6 +119,11 @@ class FinishedExchange(Protocol):
     @property
     def reused(self) -> bool:
         """Whether the connection to the origin came from the pool."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """The access rule that decided, by its name; empty where there are none."""
         ...
 
     @property

@@ -12,9 +12,9 @@ userinfo of a URL, and none that a hostile client or origin could tear or forge:
     Unix time of the end; milliseconds it took; client; result code and status (000 when nothing was sent);
     bytes sent to the client; method; URL; user; how and where it was fetched; media type. An eleventh column
     stands at the end only when something went wrong, and says what. Result codes: TCP_MISS (forwarded),
-    TCP_TUNNEL, TCP_DENIED (refused by this proxy's settings: 403, 407), NONE (any other answer of the proxy's
-    own), each with _ABORTED when the client left before the end. A request that could not be read has ``-``
-    for its method and ``error:`` with the reason for its URL.
+    TCP_TUNNEL, TCP_DENIED (refused by this proxy's settings: 403, 407, or the status of an access rule), NONE
+    (any other answer of the proxy's own), each with _ABORTED when the client left before the end. A request
+    that could not be read has ``-`` for its method and ``error:`` with the reason for its URL.
 
 ``combined``
     Apache's combined format: client, ``-``, user, time of the end, request line, status (000 when nothing was
@@ -47,7 +47,7 @@ from twistedproxy.record.escaping import (
     shortened,
     without_userinfo,
 )
-from twistedproxy.record.finished import CLIENT_LEFT, FinishedExchange
+from twistedproxy.record.finished import CLIENT_LEFT, DENIED_BY_RULE, FinishedExchange
 
 AccessFormat = Callable[[FinishedExchange], bytes]
 """One line of bytes, newline included, for one finished exchange."""
@@ -88,7 +88,7 @@ class SquidFormat:
             result = b"TCP_MISS"
         elif kind == "tunnel":
             result = b"TCP_TUNNEL"
-        elif status in (403, 407):
+        elif status in (403, 407) or reason == DENIED_BY_RULE:
             result = b"TCP_DENIED"
         else:
             result = b"NONE"
@@ -204,6 +204,8 @@ class JSONLine(msgspec.Struct, gc=False):
     """Why it did not go well; null when it did."""
     detail: str | None
     """What was wrong this time, for a person."""
+    rule: str | None
+    """The access rule that decided, by its name, or `access.default`; null where there are no rules."""
 
 
 def _rfc3339_second(second: int) -> str:
@@ -277,6 +279,7 @@ class JSONFormat:
             _as_text(exchange.request_field(b"user-agent")),
             exchange.reason or None,
             exchange.detail or None,
+            exchange.rule or None,
         )
 
 

@@ -1,5 +1,6 @@
 """The operator's file in, typed and frozen Settings out; every error with its place."""
 
+from twistedproxy.settings.access import AccessRule, AccessSettings
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
@@ -8,7 +9,6 @@ from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TL
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.types import (
-    AccessSettings,
     DownstreamSettings,
     ForwardingSettings,
     ResolverSettings,
@@ -19,6 +19,7 @@ from twistedproxy.settings.types import (
 from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 
 __all__ = [
+    "AccessRule",
     "AccessSettings",
     "ControlSettings",
     "DownstreamSettings",

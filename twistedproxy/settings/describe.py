@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from twistedproxy.settings.access import AccessSettings
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
 from twistedproxy.settings.hosts import DEFAULTS
 from twistedproxy.settings.interception import InterceptSettings
@@ -14,11 +15,13 @@ from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.settings.spelling import printable
-from twistedproxy.settings.types import AccessSettings, Settings
+from twistedproxy.settings.types import Settings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 WARNING = "warning: "
 EVERY_HOST = "*"
+WITHOUT_EFFECT = ("route", "blocklists", "rates")
+"""The keys of an access rule that are kept, and that nothing goes by yet."""
 
 
 def describe(settings: Settings, ignored: Iterable[str] = ()) -> list[str]:
@@ -68,6 +71,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 f'access.refuse_destinations does not have "{word}": clients can reach those addresses '
                 "with the rights of this machine."
             )
+    yield from _about_rules(access)
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
@@ -82,6 +86,28 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     for name in ignored:
         hint = suggested_variable(name)
         yield f"the variable {printable(name)} is ignored: no key has that name{f' ({hint})' if hint else ''}."
+
+
+def _about_rules(access: AccessSettings) -> Iterator[str]:
+    if access.default == "deny" and not any(rule.action == "allow" for rule in access.rules):
+        yield 'access.default is "deny", and no rule allows anything: every request will be refused.'
+    for key in WITHOUT_EFFECT:
+        numbers = [str(number) for number, rule in enumerate(access.rules) if getattr(rule, key)]
+        if numbers:
+            yield (
+                f"{key} in access.rules ({_joined(numbers)}) has no effect yet: nothing in this version goes by the "
+                "names there."
+            )
+
+
+def _rules(access: AccessSettings) -> Iterator[str]:
+    count = len(access.rules)
+    otherwise = {"allow": "allowed", "deny": "denied"}[access.default]
+    if count:
+        what = "The one access rule is" if count == 1 else f"The {count} access rules are"
+        yield f"{what} asked in order; a request on which none decides is {otherwise}."
+    elif access.default == "deny":
+        yield "There is no access rule, and every request is denied."
 
 
 def _about_intercept(intercept: InterceptSettings) -> Iterator[str]:
@@ -155,6 +181,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     access = settings.access
     yield f"It serves {_clients(access.clients)}; other clients are refused."
     yield _tunnels(access)
+    yield from _rules(access)
     refused = _joined(access.refuse_destinations)
     yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
     via = settings.forwarding.via

@@ -17,6 +17,7 @@ from typing import Final
 from msgspec import Meta
 
 from twistedproxy.settings import quantities
+from twistedproxy.settings.access_rules import check_access_rule
 from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
@@ -243,6 +244,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("file path", "a string", _file_path),
             Kind("file paths", 'a list such as ["/etc/ssl/internal.pem"]', _list, each=check_credential),
             Kind("upstream hosts", "a list of tables", _list, each=check_upstream_host),
+            Kind("access rules", "a list of tables", _list, each=check_access_rule),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

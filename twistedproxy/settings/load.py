@@ -6,8 +6,8 @@ command line. What comes later wins, key by key; a list is replaced as a whole. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +48,8 @@ class Loaded:
     """The texts that were read, by the names that they were given, in order."""
     ignored: tuple[str, ...] = ()
     """Variables with our prefix that are no key's, sorted by name."""
+    entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By key path, for lists of tables that were set: where each of their tables stands, as in ``sources``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Merging:
         self._problems: list[tuple[_Source, Problem]] = []
         self._values: dict[str, object] = {}
         self._set_at: dict[str, _Place] = {}
+        self._entries: dict[str, tuple[str, ...]] = {}
         self._texts: list[str] = []
         self._ignored: list[str] = []
         self._unknown = 0
@@ -199,9 +202,16 @@ class Merging:
         try:
             self._values[key.path] = _read(key, value)
             self._set_at[key.path] = _Place(source, source.line(path))
+            self._note_entries(source, path, self._values[key.path])
         except _Faults as unfit:
             for fault in unfit.faults:
                 self._refuse(source, path, fault.message, fault.entry, fault.within)
+
+    def _note_entries(self, source: _Source, path: tuple[str, str], value: object) -> None:
+        """Note where each table of a list of tables stands."""
+        if isinstance(value, tuple) and value and isinstance(value[0], Mapping):
+            lines = [_Place(source, source.line(path, number)) for number in range(len(value))]
+            self._entries[".".join(path)] = tuple(map(str, lines))
 
     # ------------------------------------------------------------ what is wrong
 
@@ -247,16 +257,29 @@ class Merging:
         self._problems.append((place.source, Problem(place.source.name, message, path.split("."), line=place.line)))
 
     def _check_listeners(self) -> None:
-        path, others = "http2.except_listeners", "downstream.listen"
-        if self._missing or path not in self._values or any(".".join(one.path) == others for _, one in self._problems):
+        """Refuse listeners that nobody listens at."""
+        others = "downstream.listen"
+        if self._missing or any(".".join(one.path) == others for _, one in self._problems):
             return
-        exceptions, listeners = self._values[path], self._values.get(others, keys()[others].default)
-        assert isinstance(exceptions, tuple)
+        listeners = self._values.get(others, keys()[others].default)
         assert isinstance(listeners, tuple)
-        for number, exception in enumerate(exceptions):
-            if exception not in listeners:
-                message = f"expected one of {others}, got {shown(exception)}"
-                self._refuse(self._set_at[path].source, tuple(path.split(".")), message, number)
+        for path, entry, within, named in self._listeners_named():
+            if named not in listeners:
+                message = f"expected one of {others}, got {shown(named)}"
+                self._refuse(self._set_at[path].source, tuple(path.split(".")), message, entry, within)
+
+    def _listeners_named(self) -> Iterator[tuple[str, int, str, object]]:
+        """Where other keys name a listener: the key, the entry, the key in that, and what stands there."""
+        for path in ("http2.except_listeners", "access.rules"):
+            entries = self._values.get(path, ())
+            assert isinstance(entries, tuple)
+            for number, entry in enumerate(entries):
+                if not isinstance(entry, Mapping):
+                    yield path, number, "", entry
+                    continue
+                for name in ("listeners", "not_listeners"):
+                    for place, named in enumerate(entry.get(name, ())):
+                        yield path, number, f"{name}[{place}]", named
 
     def _rank_of(self, path: str) -> int:
         return self._set_at[path].source.rank if path in self._set_at else 0
@@ -280,7 +303,8 @@ class Merging:
             self._refuse(where, tuple(path.split(".")), fault.message, fault.entry, fault.within)
         self._raise_problems()
         sources = {path: str(self._set_at.get(path, DEFAULT)) for path in keys()}
-        return Loaded(settings, MappingProxyType(sources), tuple(self._texts), tuple(self._ignored))
+        texts, ignored = tuple(self._texts), tuple(self._ignored)
+        return Loaded(settings, MappingProxyType(sources), texts, ignored, MappingProxyType(self._entries))
 
     def _raise_problems(self) -> None:
         if self._problems:

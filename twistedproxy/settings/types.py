@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the only place where a
-key, its default, its limits and its description stand. The file is checked against them, and ``docs/settings.md`` and
-the output of ``--print-settings`` are made from them. Durations are float seconds and sizes int bytes once they are
-loaded.
+These types, with those of `access`, `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the only place
+where a key, its default, its limits and its description stand. The file is checked against them, and
+``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are float seconds and sizes
+int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from twistedproxy.settings.access import AccessSettings
 from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
@@ -302,45 +303,6 @@ class TunnelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             examples=["10m"],
         ),
     ] = 3600.0
-
-
-class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who may use the proxy, and what it connects to on their behalf."""
-
-    clients: Annotated[
-        tuple[str, ...],
-        special(
-            "clients",
-            "The addresses whose requests are served: networks in CIDR form, single addresses, or "
-            '`"loopback"` (this machine), `"private"` (the private networks), `"all"` (everybody: on a '
-            "listener that the Internet can reach, that makes an open proxy). Others are answered with "
-            "403 (`client_denied`). With an empty list nobody is served.",
-            examples=[["loopback", "192.168.0.0/16", "2001:db8:7::/48"]],
-        ),
-    ] = ("loopback",)
-    connect_ports: Annotated[
-        tuple[int | str, ...],
-        special(
-            "ports",
-            'The ports to which CONNECT opens a tunnel: numbers, ranges such as `"8000-8999"`, or '
-            '`"all"`. Others are answered with 403 (`port_denied`). With an empty list there are no '
-            "tunnels. Ports of mail servers and the like let clients send spam in this machine's name.",
-            examples=[[443, 563, "8000-8999"]],
-        ),
-    ] = (443,)
-    refuse_destinations: Annotated[
-        tuple[str, ...],
-        special(
-            "destinations",
-            "The addresses that the proxy does not connect to, whatever name led to them: networks in "
-            'CIDR form, single addresses, or `"link-local"`, `"metadata"` (where cloud providers give out '
-            'a machine\'s credentials), `"unspecified"` (0.0.0.0 and ::), `"multicast"`, `"reserved"`, '
-            '`"private"`, `"loopback"`. It is the resolved address that is checked, and that very address '
-            "is used. Such requests are answered with 403 (`destination_denied`). The proxy's own "
-            "listeners are always refused.",
-            examples=[["link-local", "metadata", "unspecified", "multicast", "reserved", "private", "loopback"]],
-        ),
-    ] = ("link-local", "metadata", "unspecified", "multicast", "reserved")
 
 
 class ForwardingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

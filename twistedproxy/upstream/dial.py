@@ -7,13 +7,22 @@ changes nothing.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.internet.defer import Deferred, fail
 
 from twistedproxy import errors
-from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.upstream.connector import Connected, Connector
 from twistedproxy.upstream.literals import ResolvedAddress
 from twistedproxy.upstream.resolver import Addresses, Resolver
+
+
+class Policy(Protocol):
+    """Says which addresses may be connected to."""
+
+    def check_destination(self, address: str, port: int) -> None:
+        """Raise `Refused` unless the proxy may connect to this (resolved) address and port."""
+
 
 Dialed = Connected
 """What `Dialer.dial` brings: the connection, and the seconds that resolving and connecting took."""
@@ -29,11 +38,11 @@ class Dialer:
     def __repr__(self) -> str:
         return f"<Dialer {self.resolver!r} {self._connector!r}>"
 
-    def dial(self, host: str, port: int, policy: AccessPolicy, timeout: float, client: str = "") -> Deferred[Dialed]:
+    def dial(self, host: str, port: int, policy: Policy, timeout: float, client: str = "") -> Deferred[Dialed]:
         """Connect to ``host`` at ``port`` on behalf of ``client``, to an address that ``policy`` allows.
 
         ``timeout`` is for the connecting, in seconds; the look-up has its own. Fails with
-        `DestinationRefused` when no address of the host is allowed, and as `Resolver.resolve` and
+        `Refused` when no address of the host is allowed, and as `Resolver.resolve` and
         `Connector.connect` do. Cancelling it closes everything.
         """
         addresses = self.resolver.cached(host)
@@ -54,13 +63,13 @@ class Dialer:
 
         return self.resolver.resolve(host, client).addCallback(resolved).addCallback(connected)
 
-    def _connect(self, addresses: Addresses, port: int, policy: AccessPolicy, timeout: float) -> Deferred[Dialed]:
+    def _connect(self, addresses: Addresses, port: int, policy: Policy, timeout: float) -> Deferred[Dialed]:
         allowed: list[ResolvedAddress] = []
-        refusal: errors.DestinationRefused | None = None
+        refusal: errors.Refused | None = None
         for address in addresses:
             try:
                 policy.check_destination(address.address, port)
-            except errors.DestinationRefused as error:
+            except errors.Refused as error:
                 refusal = refusal or error
             else:
                 allowed.append(address)

@@ -2,7 +2,8 @@
 
 Theory of operation. A connection is made for whoever asked for it first. Where it may turn out to be one that many
 share (HTTP/2), others who want the same follow instead of each making one of their own: a browser asks for a hundred
-things at once. When it is made, they get their share of it, or ask again; when it fails, they hear the same.
+things at once. When it is made, they get their share of it, or ask again; when it fails, they hear the same. Only who
+may go to the same addresses may follow.
 """
 
 from __future__ import annotations
@@ -83,12 +84,16 @@ class Making:
         assert self.ticket is not None
         return self.ticket.snapshot
 
+    def suits(self, ticket: Ticket) -> bool:
+        """Whether ``ticket`` may go to the same addresses as whoever the connection is made for."""
+        return self.ticket is not None and self.ticket.destinations is ticket.destinations
+
     def start(self, dialer: Dialer, connect_timeout: float, tls: Callable[[], Any]) -> None:
         """Begin. ``tls`` makes what secures the connection."""
         ticket = self.ticket
         assert ticket is not None
         self._dialing = dialing = dialer.dial(
-            self.key[1], self.key[2], ticket.snapshot.access, connect_timeout, ticket.client
+            self.key[1], self.key[2], ticket.destinations or ticket.snapshot.access, connect_timeout, ticket.client
         )
         dialing.addCallbacks(self._dialed, self._not_dialed, callbackArgs=(tls,))
         dialing.addErrback(self._broke)

@@ -10,7 +10,8 @@ connection is made at a time, and the others follow it (`twistedproxy.upstream.m
 speak HTTP/1.1 are remembered, up to `MOST_REMEMBERED`, and have as many made as are wanted.
 
 Every connection was made under one snapshot's access policy. After a reload the old ones finish what they carry and
-are not used again.
+are not used again. Where access rules depend on the address that a connection leads to, an exchange comes with its
+`Destinations`, and is given no connection that these do not allow, whoever it was made for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from twistedproxy.access.rules import Destinations
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import NoCommonVersion, ProxyError, UpstreamBusy
 from twistedproxy.snapshot import Snapshot
@@ -149,17 +151,27 @@ class Pool:
 
     # ------------------------------------------------------------ taking
 
-    def take_idle(self, key: Key, must_be_alive: bool, http1: bool = False) -> Carrier | None:
+    def take_idle(
+        self, key: Key, must_be_alive: bool, http1: bool = False, destinations: Destinations | None = None
+    ) -> Carrier | None:
         """What can carry an exchange now: a stream, or the idle connection that was used last; None when there is none.
 
         ``must_be_alive`` looks for the origin's close, which may not have reached the reactor yet: for requests that
-        cannot be sent twice. ``http1`` is for an exchange that needs a connection of its own.
+        cannot be sent twice. ``http1`` is for an exchange that needs a connection of its own, ``destinations`` for one
+        to which it matters where that leads.
         """
-        if self._shared and not http1 and (stream := self._take_stream(key)) is not None:
+        if self._shared and not http1 and (stream := self._take_stream(key, destinations)) is not None:
             return stream
         stack = self._idle.get(key)
         while stack:
-            connection = stack.pop()
+            if destinations is None:
+                connection = stack.pop()
+            else:
+                allowed = [one for one in stack if destinations.allows(one.address)]
+                if not allowed:
+                    return None
+                connection = allowed[-1]
+                stack.remove(connection)
             del self._idle_by_age[connection]
             if not stack:
                 del self._idle[key]
@@ -168,23 +180,33 @@ class Pool:
             connection.abandon()
         return None
 
-    def websocket_stream(self, key: Key) -> Carrier | None:
+    def websocket_stream(self, key: Key, destinations: Destinations | None = None) -> Carrier | None:
         """A stream that can carry a WebSocket (RFC 8441), where there is a connection whose origin offers that."""
-        return self._take_stream(key, for_websocket=True)
+        return self._take_stream(key, destinations, for_websocket=True)
 
-    def _take_stream(self, key: Key, for_websocket: bool = False) -> Carrier | None:
+    def _take_stream(self, key: Key, destinations: Destinations | None, for_websocket: bool = False) -> Carrier | None:
         for shared in self._shared.get(key, ()):
+            if destinations is not None and not destinations.allows(shared.address):
+                continue
             if shared.room > 0 and (shared.takes_websocket or not for_websocket):
                 self._idle_by_age.pop(shared, None)
                 return shared.take_stream()
         return None
 
-    def acquire(self, key: Key, requester: Requester, snapshot: Snapshot, client: str, http1: bool = False) -> Ticket:
+    def acquire(
+        self,
+        key: Key,
+        requester: Requester,
+        snapshot: Snapshot,
+        client: str,
+        http1: bool = False,
+        destinations: Destinations | None = None,
+    ) -> Ticket:
         """Get a connection for ``requester``, now or when there is room. ``client`` is its client's address.
 
-        ``http1`` is for an exchange that needs a connection of its own.
+        ``http1`` and ``destinations`` are as in `take_idle`.
         """
-        ticket = Ticket(self, key, requester, snapshot, client, http1)
+        ticket = Ticket(self, key, requester, snapshot, client, http1, destinations)
         self._place(ticket)
         return ticket
 
@@ -192,11 +214,12 @@ class Pool:
         """Let ``ticket`` have a stream, follow a connection in the making, have one made, or wait."""
         key = ticket.key
         making = None if ticket.http1 else self._makings.get(key)
-        if self._shared and not ticket.http1 and (stream := self._take_stream(key)) is not None:
+        destinations = ticket.destinations
+        if self._shared and not ticket.http1 and (stream := self._take_stream(key, destinations)) is not None:
             ticket.serve(stream)
-        elif making is not None:
+        elif making is not None and making.suits(ticket):
             making.follow(ticket)
-        elif self._has_room(key):
+        elif self._has_room(key) or (destinations is not None and self._make_room(key)):
             self._make(ticket)
         else:
             self._waiting.setdefault(key, deque()).append(ticket)
@@ -215,6 +238,13 @@ class Pool:
             next(iter(self._idle_by_age)).abandon()
         return True
 
+    def _make_room(self, key: Key) -> bool:
+        """Close the connection of ``key`` that was idle longest, which leads to where somebody must not go."""
+        idle = self._idle_of(key)
+        if idle:
+            idle[0].abandon()
+        return bool(idle) and self._has_room(key)
+
     def _protocols(self, ticket: Ticket) -> tuple[bytes, ...]:
         """What the origin is offered (RFC 7301)."""
         key = ticket.key
@@ -232,7 +262,7 @@ class Pool:
             protocols = self._protocols(ticket)
             making.may_be_shared = protocols is _HTTP2
             if protocols is _HTTP2 and key not in self._http1_origins:
-                self._makings[key] = making
+                self._makings.setdefault(key, making)
         making.start(self._dialer, self._settings.connect_timeout, lambda: self.tls.creator(key[1], key[2], protocols))
 
     def cancel(self, ticket: Ticket) -> None:
@@ -332,8 +362,12 @@ class Pool:
             connection.abandon()
             return
         key = connection.key
-        if self._waiting and (ticket := self._next_waiting(key)) is not None:
+        if self._waiting and (ticket := self._next_waiting(key, peer=connection.address)) is not None:
             ticket.serve(connection)
+            return
+        if self._waiting and key in self._waiting:
+            # It leads to where none of them may go: its place is of more use.
+            connection.abandon()
             return
         self._idle.setdefault(key, []).append(connection)
         self._keep(connection)
@@ -346,7 +380,8 @@ class Pool:
             if connection.idle:
                 connection.abandon()
             return
-        while self._waiting and connection.room > 0 and (ticket := self._next_waiting(key, False)) is not None:
+        peer = connection.address
+        while self._waiting and connection.room > 0 and (ticket := self._next_waiting(key, False, peer)) is not None:
             ticket.serve(connection.take_stream())
         if connection.idle:
             self._keep(connection)
@@ -403,12 +438,15 @@ class Pool:
                     break
                 self._place(ticket)
 
-    def _next_waiting(self, key: Key, http1: bool | None = None) -> Ticket | None:
-        """Who has waited longest for ``key``; of those only who does, or does not, need a connection of its own."""
+    def _next_waiting(self, key: Key, http1: bool | None = None, peer: str = "") -> Ticket | None:
+        """Who has waited longest for ``key``.
+
+        Of those only who does, or does not, need a connection of its own, and who may go to ``peer`` where that is set.
+        """
         waiting = self._waiting.get(key)
         if not waiting:
             return None
-        ticket = next((one for one in waiting if http1 is None or one.http1 == http1), None)
+        ticket = next((one for one in waiting if _suits(one, http1, peer)), None)
         if ticket is not None:
             self._stop_waiting(ticket)
         return ticket
@@ -420,6 +458,12 @@ def _remember(origins: OrderedDict[Key, bool], key: Key, what: bool) -> None:
     origins.move_to_end(key)
     if len(origins) > MOST_REMEMBERED:
         origins.popitem(last=False)
+
+
+def _suits(ticket: Ticket, http1: bool | None, peer: str) -> bool:
+    if http1 is not None and ticket.http1 != http1:
+        return False
+    return not peer or ticket.destinations is None or ticket.destinations.allows(peer)
 
 
 __all__ = ["Key", "Pool", "Requester", "Ticket"]

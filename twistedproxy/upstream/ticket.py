@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from twistedproxy.access.rules import Destinations
 from twistedproxy.errors import ProxyError
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.upstream.carrier import Carrier, Key
@@ -35,7 +36,8 @@ class Office(Protocol):
 class Ticket:
     """One exchange's wait for a connection; `cancel` when it wants none any more.
 
-    ``client`` is its client's address. With ``http1`` it can only be carried by a connection of its own.
+    ``client`` is its client's address. With ``http1`` it can only be carried by a connection of its own, and with
+    ``destinations`` only by one to an address that these allow.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class Ticket:
         "client",
         "deadline",
         "deadline_bucket",
+        "destinations",
         "http1",
         "key",
         "making",
@@ -51,7 +54,14 @@ class Ticket:
     )
 
     def __init__(
-        self, office: Office, key: Key, requester: Requester, snapshot: Snapshot, client: str, http1: bool
+        self,
+        office: Office,
+        key: Key,
+        requester: Requester,
+        snapshot: Snapshot,
+        client: str,
+        http1: bool,
+        destinations: Destinations | None = None,
     ) -> None:
         self._office = office
         self.key = key
@@ -59,6 +69,7 @@ class Ticket:
         self.snapshot = snapshot
         self.client = client
         self.http1 = http1
+        self.destinations = destinations
         self.making: Making | None = None
         """The connection in the making that it waits for."""
         self.deadline = 0.0

@@ -1,0 +1,103 @@
+"""Tables that answer for all rules at once, and the patterns in them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.access.test_question import Fields, question
+from twistedproxy.access import matching
+from twistedproxy.access.matching import HostTable, Prefilter, Table, pattern, patterns, table_of
+
+
+def test_a_table_remembers_and_forgets() -> None:
+    asked: list[str] = []
+
+    def find(value: str) -> int:
+        asked.append(value)
+        return len(value)
+
+    table: Table[str] = Table(find)
+    assert [table["a"], table["bb"], table["a"]] == [1, 2, 1]
+    assert asked == ["a", "bb"]
+    for number in range(5000):
+        assert table[str(number)] == len(str(number))
+    assert len(table) <= 4096
+    assert repr(Table(find)) == "<Table of 0>"
+
+
+def test_a_table_of_tests() -> None:
+    table = table_of([(1, str.isdigit), (4, str.isalpha)], 0b1111)
+    assert table["12"] == 0b1011
+    assert table["ab"] == 0b1110
+    assert table["-"] == 0b1010
+
+
+HOSTS = ["a.example", ".b.example", "*.c.example", "~^d[0-9]", "192.0.2.1", "0x7f.1", "?.e"]
+ASKED = [
+    "a.example",
+    "x.a.example",
+    "b.example",
+    "x.b.example",
+    "x.c.example",
+    "D1.example",
+    "ad1",
+    "192.0.2.1",
+    "127.1",
+]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from(HOSTS), max_size=3), st.lists(st.sampled_from(HOSTS), max_size=2))),
+    st.sampled_from(ASKED),
+)
+def test_hosts_in_one_table_are_as_in_each_rule(rules: list[tuple[list[str], list[str]]], host: str) -> None:
+    table = HostTable(
+        [(1 << number, wanted) for number, (wanted, _) in enumerate(rules) if wanted],
+        [(1 << number, unwanted) for number, (_, unwanted) in enumerate(rules) if unwanted],
+        (1 << len(rules)) - 1,
+    )
+    expected = sum(
+        1 << number
+        for number, (wanted, unwanted) in enumerate(rules)
+        if (not wanted or matching.hosts(wanted)(host)) and not (unwanted and matching.hosts(unwanted)(host))
+    )
+    assert table[host] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "fitting", "others"),
+    [
+        ("/a/*", ["/a/", "/a/b/c", "/a/\n"], ["/a", "x/a/b", "/A/b"]),
+        ("~^/a/[0-9]+$", ["/a/1"], ["/a/x", "/b/a/1"]),
+        ("~b.d", ["abcd", "b-d"], ["bd", "B-D"]),
+    ],
+)
+def test_patterns(text: str, fitting: list[str], others: list[str]) -> None:
+    fits = pattern(text)
+    assert [one for one in fitting if not fits(one)] == []
+    assert [one for one in others if fits(one)] == []
+    several = patterns([text, "never"])
+    assert [one for one in fitting if not several(one)] == []
+    assert [one for one in others if several(one)] == []
+
+
+def test_who() -> None:
+    assert matching.names(["ann"])("ann")
+    assert not matching.names(["ann"])("")
+    assert matching.names(["*"])("bob")
+    assert not matching.names(["*"])("")
+    assert matching.any_name(["a", "b"])(frozenset({"b", "c"}))
+    assert not matching.any_name(["a"])(frozenset({"b"}))
+    assert matching.any_name(["*"])(frozenset({"b"}))
+    assert not matching.any_name(["*"])(frozenset())
+    assert matching.negated(matching.names(["ann"]))("bob")
+
+
+def test_a_prefilter_knows_of_globs_only() -> None:
+    prefilter = Prefilter(lambda asked: asked.field(b"x"), [(1, ["curl*"]), (2, ["a", "~b"]), (4, ["*bot*"])])
+    assert prefilter.rules == 5
+    for values, passes in (((b"curl/8",), True), ((b"no", b"a bot"), True), ((b"b",), False), ((), False)):
+        assert prefilter.lets_pass(question(fields=Fields({b"x": values}))) is passes
+    assert repr(prefilter) == "<Prefilter 2 rules>"

@@ -1,0 +1,102 @@
+"""What the rules are asked: one spelling of a URL, and texts of a length that patterns can be held against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedproxy.access.question import LONGEST_SUBJECT, Question, normal_path
+from twistedproxy.errors import HeadTooLarge, TargetTooLong
+
+
+class Fields(dict[bytes, tuple[bytes, ...]]):
+    """The fields of a request."""
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:  # type: ignore[override]  # of one name, as a request has it
+        return self.get(name, ())
+
+
+def question(**changes: Any) -> Question:
+    values: dict[str, Any] = {
+        "client": "192.0.2.7",
+        "listener": "tcp:8080",
+        "method": b"GET",
+        "scheme": "http",
+        "host": "origin.example",
+        "port": 80,
+        "target": b"/",
+        "way": "plain",
+        "fields": Fields(),
+        "when": 1_800_000_000.0,
+    }
+    return Question(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("sent", "judged"),
+    [
+        ("/admin", "/admin"),
+        ("/%61dmin", "/admin"),
+        ("/%61%64%6D%69%6e", "/admin"),
+        ("/x/../admin", "/admin"),
+        ("/x/%2e%2E/admin", "/admin"),
+        ("/./admin/.", "/admin/"),
+        ("/admin/x/..", "/admin/"),
+        ("/../../admin", "/admin"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/a%252e", "/a%252e"),
+        ("/a%zz%4", "/a%zz%4"),
+        ("/.well-known/...", "/.well-known/..."),
+        ("//admin", "//admin"),
+        ("*", "*"),
+    ],
+)
+def test_a_path_has_one_spelling(sent: str, judged: str) -> None:
+    assert normal_path(sent) == judged
+    assert question(target=sent.encode() + b"?q=%61").path == judged
+
+
+@given(st.text("/.%2eEab", max_size=20).map(lambda text: "/" + text))
+def test_a_spelling_stays_where_it_is(path: str) -> None:
+    once = normal_path(path)
+    assert not {".", ".."} & set(once.split("/"))
+    if "%" not in once:
+        assert normal_path(once) == once
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        ({}, "http://origin.example/"),
+        ({"scheme": "https", "port": 443}, "https://origin.example/"),
+        ({"port": 8080, "target": b"/%61?b=%61/../c"}, "http://origin.example:8080/a?b=%61/../c"),
+        ({"host": "0x7f.1"}, "http://127.0.0.1/"),
+        ({"host": "2001:db8:0:0::1"}, "http://[2001:db8::1]/"),
+        ({"host": "origin.example.", "target": b"/?"}, "http://origin.example/?"),
+        ({"way": "tunnel", "scheme": "", "target": b""}, ""),
+    ],
+)
+def test_the_url(changes: dict[str, Any], url: str) -> None:
+    assert question(**changes).url == url
+
+
+def test_what_is_too_long_is_not_judged() -> None:
+    long = b"/" + b"a" * LONGEST_SUBJECT
+    with pytest.raises(TargetTooLong, match="paths of up to 8192 characters"):
+        _ = question(target=long).path
+    with pytest.raises(TargetTooLong, match="URLs of up to 8192 characters"):
+        _ = question(target=b"/?" + long).url
+    assert question(target=b"/?" + long).path == "/"
+    asked = question(fields=Fields({b"x": (b"short", long)}))
+    with pytest.raises(HeadTooLarge, match="fields of up to 8192 characters"):
+        asked.field(b"x")
+
+
+def test_fields_are_text() -> None:
+    asked = question(fields=Fields({b"x": (b"a", "ä".encode(), b"\xff")}))
+    assert asked.field(b"x") == ["a", "ä", "\ufffd"]
+    assert asked.field(b"y") == []
+    assert repr(asked) == "<Question 192.0.2.7 plain b'GET' origin.example:80>"

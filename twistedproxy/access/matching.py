@@ -1,0 +1,222 @@
+"""How rules find what fits them: what their keys ask of a question, and tables that answer for all rules at once.
+
+Theory of operation. A set of rules is a number with a bit for each of them. What a question has of a kind (its client,
+its host) stands in a table, with the rules whose keys it fits. The rules that fit in everything are what the sets have
+in common, and the lowest bit is the first of them. A value that was not seen before is held against all the rules once,
+and remembered. What cannot be remembered, such as a URL, is held against the patterns only of rules that fit otherwise,
+and against all of their globs in one expression before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from twistedproxy.access.globs import glob_expression
+from twistedproxy.access.hosts import HostSet, canonical_host
+from twistedproxy.access.question import LONGEST_SUBJECT, Question
+
+Value = TypeVar("Value", bound=Hashable)
+Fits = Callable[[Any], bool]
+"""Whether a value is what a key asks for."""
+
+REGEX: Final = "~"
+"""What a pattern begins with that is a regular expression."""
+
+ANYBODY: Final = "*"
+"""Who may stand among users and groups for all of them."""
+
+_MEMO_SIZE: Final = 4096
+
+
+class Table(dict[Value, int]):
+    """The rules that each value fits, by ``find`` where it is not known yet."""
+
+    def __init__(self, find: Callable[[Value], int]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self)}>"
+
+    def __missing__(self, value: Value) -> int:
+        rules = self._find(value)
+        if len(self) >= _MEMO_SIZE:
+            self.clear()
+        self[value] = rules
+        return rules
+
+
+def table_of(tests: Sequence[tuple[int, Fits]], everybody: int) -> Table[Any]:
+    """The table of a kind of value, of which ``tests`` says what rules ask; the others of ``everybody`` ask nothing."""
+
+    def find(value: Hashable) -> int:
+        rules = everybody
+        for rule, fits in tests:
+            if rules & rule and not fits(value):
+                rules &= ~rule
+        return rules
+
+    return Table(find)
+
+
+class HostTable(Table[str]):
+    """The rules that each host fits. It is looked up in what all rules name, and not in each of them.
+
+    ``positive`` are rules and the hosts that they want, ``negative`` rules and those that they do not want.
+    """
+
+    def __init__(
+        self,
+        positive: Sequence[tuple[int, Sequence[str]]],
+        negative: Sequence[tuple[int, Sequence[str]]],
+        everybody: int,
+    ) -> None:
+        super().__init__(self._look_up)
+        self._wanted = HostIndex(positive)
+        self._unwanted = HostIndex(negative)
+        # A rule that wants no certain host fits all of them.
+        self._open = everybody
+        for rule, _ in positive:
+            self._open &= ~rule
+
+    def _look_up(self, host: str) -> int:
+        host = canonical_host(host)
+        return (self._open | self._wanted.naming(host)) & ~self._unwanted.naming(host)
+
+
+class HostIndex:
+    """Which rules name a host: by its name, by one above it, or by a pattern."""
+
+    __slots__ = ("_names", "_patterns", "_suffixes")
+
+    def __init__(self, rules: Iterable[tuple[int, Sequence[str]]]) -> None:
+        self._names: dict[str, int] = {}
+        self._suffixes: dict[str, int] = {}
+        patterns: dict[str, int] = {}
+        for rule, entries in rules:
+            for entry in entries:
+                if entry.startswith(REGEX):
+                    patterns[entry] = patterns.get(entry, 0) | rule
+                    continue
+                host = canonical_host(entry)
+                if "*" in host or "?" in host:
+                    patterns[host] = patterns.get(host, 0) | rule
+                elif host.startswith("."):
+                    self._suffixes[host[1:]] = self._suffixes.get(host[1:], 0) | rule
+                else:
+                    self._names[host] = self._names.get(host, 0) | rule
+        self._patterns = [(pattern(text, ignore_case=True), rules) for text, rules in patterns.items()]
+
+    def __repr__(self) -> str:
+        return f"<HostIndex {len(self._names)} {len(self._suffixes)} {len(self._patterns)}>"
+
+    def naming(self, host: str) -> int:
+        """The rules that name ``host``, which is in its one spelling."""
+        rules = self._names.get(host, 0)
+        if self._suffixes:
+            rest = host
+            while rest:
+                rules |= self._suffixes.get(rest, 0)
+                rest = rest.partition(".")[2]
+        for fits, those in self._patterns:
+            if rules & those != those and fits(host):
+                rules |= those
+        return rules
+
+
+class Prefilter:
+    """Whether any rule's pattern can fit: the globs of all of them in one expression.
+
+    ``texts`` brings what they are held against in a question: nothing, where there is no such thing.
+    """
+
+    __slots__ = ("_any", "rules", "texts")
+
+    def __init__(self, texts: Callable[[Question], Sequence[str]], rules: Iterable[tuple[int, Sequence[str]]]) -> None:
+        self.texts = texts
+        globs: set[str] = set()
+        self.rules = 0
+        """The rules of which it can tell: those that have globs only."""
+        for rule, entries in rules:
+            if not any(entry.startswith(REGEX) for entry in entries):
+                self.rules |= rule
+                globs.update(entries)
+        self._any = re.compile("|".join(map(glob_expression, sorted(globs))), re.DOTALL).fullmatch
+
+    def __repr__(self) -> str:
+        return f"<Prefilter {self.rules.bit_count()} rules>"
+
+    def lets_pass(self, question: Question) -> bool:
+        """Whether one of the globs fits."""
+        fullmatch = self._any
+        return any(fullmatch(text) is not None for text in self.texts(question))
+
+
+def pattern(text: str, *, ignore_case: bool = False) -> Fits:
+    """What fits a glob as a whole, or has in it what a regular expression after `REGEX` finds. Raises `re.error`.
+
+    A text that is longer than `LONGEST_SUBJECT` is for the caller to refuse.
+    """
+    flags = re.IGNORECASE if ignore_case else re.NOFLAG
+    if text.startswith(REGEX):
+        search = re.compile(text[len(REGEX) :], flags).search
+        return lambda subject: search(subject) is not None
+    fullmatch = re.compile(glob_expression(text), flags | re.DOTALL).fullmatch
+    return lambda subject: fullmatch(subject) is not None
+
+
+def patterns(texts: Sequence[str], *, ignore_case: bool = False) -> Fits:
+    """What fits one of several; see `pattern`."""
+    several = [pattern(text, ignore_case=ignore_case) for text in texts]
+    if len(several) == 1:
+        return several[0]
+    return lambda subject: any(fits(subject) for fits in several)
+
+
+def hosts(texts: Sequence[str]) -> Fits:
+    """What is one of several hosts, in the notation of `HostSet`, or in which a regular expression finds something."""
+    named = HostSet([text for text in texts if not text.startswith(REGEX)])
+    found = [pattern(text, ignore_case=True) for text in texts if text.startswith(REGEX)]
+    return lambda host: host in named or any(fits(canonical_host(host)) for fits in found)
+
+
+def names(texts: Sequence[str]) -> Fits:
+    """What is one of several names; `ANYBODY` stands for every one but nobody's."""
+    several = frozenset(texts)
+    if ANYBODY in several:
+        return bool
+    return several.__contains__
+
+
+def any_name(texts: Sequence[str]) -> Fits:
+    """What has one of several names in it."""
+    several = frozenset(texts)
+    if ANYBODY in several:
+        return bool
+    return lambda found: not several.isdisjoint(found)
+
+
+def negated(fits: Fits) -> Fits:
+    """What the other does not fit."""
+    return lambda value: not fits(value)
+
+
+__all__ = [
+    "ANYBODY",
+    "LONGEST_SUBJECT",
+    "REGEX",
+    "Fits",
+    "HostIndex",
+    "HostTable",
+    "Prefilter",
+    "Table",
+    "any_name",
+    "hosts",
+    "names",
+    "negated",
+    "pattern",
+    "patterns",
+    "table_of",
+]

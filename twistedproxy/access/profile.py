@@ -1,0 +1,36 @@
+"""What rules give a client besides leave: how its exchanges are treated by what comes after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How an exchange is treated. What is None or empty was left to the settings.
+
+    ``intercept`` is whether its tunnel is looked into, ``log`` whether it is written to the access log when all goes
+    well. ``route``, ``blocklists`` and ``rates`` are names.
+    """
+
+    intercept: bool | None = None
+    log: bool | None = None
+    route: str = ""
+    blocklists: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
+
+    def with_more(self, later: Profile) -> Profile:
+        """This one as a later rule leaves it: what that says of a thing counts, and its names come on top."""
+        return replace(
+            self,
+            intercept=self.intercept if later.intercept is None else later.intercept,
+            log=self.log if later.log is None else later.log,
+            route=later.route or self.route,
+            blocklists=tuple(dict.fromkeys((*self.blocklists, *later.blocklists))),
+            rates=tuple(dict.fromkeys((*self.rates, *later.rates))),
+        )
+
+
+NO_PROFILE: Final = Profile()
+"""That of an exchange that no rule said anything of."""

@@ -1,0 +1,157 @@
+"""What the rules are asked: one request, or one tunnel, and who wants it.
+
+A URL is judged in one spelling, however it was sent: what need not be percent-encoded is decoded, and dot segments are
+taken out (RFC 3986 section 6.2.2), so that ``/%61dmin`` and ``/x/../admin`` are ``/admin``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from twistedproxy.access.hosts import canonical_host
+from twistedproxy.errors import HeadTooLarge, TargetTooLong
+
+PLAIN: Final = "plain"
+TUNNEL: Final = "tunnel"
+INTERCEPTED: Final = "intercepted"
+WAYS: Final = (PLAIN, TUNNEL, INTERCEPTED)
+"""How something comes: a request to the proxy, a CONNECT, or a request inside a tunnel that is looked into."""
+
+LONGEST_SUBJECT: Final = 8192
+"""Characters of the longest text that a pattern is held against."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class FieldValues(Protocol):
+    """The fields of a request."""
+
+    def values(self, name: bytes) -> tuple[bytes, ...]:
+        """The values of all lines called ``name`` (in lower case)."""
+
+
+class Question:
+    """One question; what costs something is made of it when it is first looked at.
+
+    ``method`` and ``target`` (path and query) are as they were sent. ``minute`` counts from 1970. ``groups`` are those
+    of ``user``, who is nobody when empty. ``scheme`` is empty for a tunnel.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_path",
+        "_url",
+        "client",
+        "fields",
+        "groups",
+        "host",
+        "listener",
+        "method",
+        "minute",
+        "port",
+        "scheme",
+        "target",
+        "user",
+        "way",
+    )
+
+    def __init__(
+        self,
+        *,
+        client: str,
+        listener: str,
+        method: bytes,
+        scheme: str,
+        host: str,
+        port: int,
+        target: bytes,
+        way: str,
+        fields: FieldValues,
+        when: float,
+        user: str = "",
+        groups: frozenset[str] = frozenset(),
+    ) -> None:
+        self.client = client
+        self.listener = listener
+        self.method = method
+        self.scheme = scheme
+        self.host = host
+        self.port = port
+        self.target = target
+        self.way = way
+        self.fields = fields
+        self.minute = int(when // 60)
+        self.user = user
+        self.groups = groups
+        self._fields: dict[bytes, list[str]] = {}
+        self._path: str | None = None
+        self._url: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Question {self.client} {self.way} {self.method!r} {self.host}:{self.port}>"
+
+    @property
+    def path(self) -> str:
+        """The path, without a query, in its one spelling; empty for a tunnel. Raises `TargetTooLong`."""
+        if self._path is None:
+            target = self.target.partition(b"?")[0]
+            if len(target) > LONGEST_SUBJECT:
+                raise TargetTooLong(f"the rules look at paths of up to {LONGEST_SUBJECT} characters")
+            self._path = normal_path(target.decode("latin-1"))
+        return self._path
+
+    @property
+    def url(self) -> str:
+        """The whole URL, in its one spelling; empty for a tunnel. Raises `TargetTooLong`."""
+        if self._url is None:
+            if self.way == TUNNEL:
+                self._url = ""
+            elif len(self.target) > LONGEST_SUBJECT:
+                raise TargetTooLong(f"the rules look at URLs of up to {LONGEST_SUBJECT} characters")
+            else:
+                host = canonical_host(self.host)
+                name = f"[{host}]" if ":" in host else host
+                port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+                mark, query = self.target.partition(b"?")[1:]
+                self._url = f"{self.scheme}://{name}{port}{self.path}{(mark + query).decode('latin-1')}"
+        return self._url
+
+    def field(self, name: bytes) -> list[str]:
+        """The values of a field, by its name in lower case. Raises `HeadTooLarge`."""
+        texts = self._fields.get(name)
+        if texts is None:
+            values = self.fields.values(name)
+            if any(len(value) > LONGEST_SUBJECT for value in values):
+                raise HeadTooLarge(f"the rules look at fields of up to {LONGEST_SUBJECT} characters")
+            texts = self._fields[name] = [value.decode("utf-8", "replace") for value in values]
+        return texts
+
+
+def normal_path(path: str) -> str:
+    """``path`` in its one spelling; see the head of the module."""
+    if "%" in path:
+        path = _ENCODED.sub(_decoded, path)
+    return _without_dot_segments(path) if "/." in path else path
+
+
+def _decoded(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if character in _UNRESERVED else f"%{match[1].upper()}"
+
+
+def _without_dot_segments(path: str) -> str:
+    """RFC 3986 section 5.2.4."""
+    segments = path.split("/")
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            if len(kept) > 1:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/".join(kept)
