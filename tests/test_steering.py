@@ -13,7 +13,7 @@ from tests.test_service import Fixture, worker
 from tests.test_service import fixture as fixture
 from twistedproxy import __version__
 from twistedproxy.control.steering import CannotBeDone
-from twistedproxy.control.types import Candidate, Setting
+from twistedproxy.control.types import Candidate, Inquiry, Setting
 from twistedproxy.service import ProxyService
 from twistedproxy.settings.keys import keys
 from twistedproxy.steering import KeptFile, Steering
@@ -102,6 +102,19 @@ async def test_connections(steered: Steered) -> None:
 @pytest_twisted.ensureDeferred
 async def test_learned(steered: Steered) -> None:
     assert (await steered.steering.learned("", True)).learned == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_explain(steered: Steered) -> None:
+    steered.file.write_text('[[access.rules]]\nname = "no"\nhosts = ["a.test"]\naction = "deny"\n')
+    await steered.steering.reload()
+    told = await steered.steering.explain(Inquiry("http://a.test/"))
+    assert (told.allowed, told.requests[0].rule) == (False, "no")
+    assert told.requests[0].steps[-1].source == "pyproxy.toml:1"
+    # Its own listener is never reached.
+    port = steered.service.addresses()[0].port
+    told = await steered.steering.explain(Inquiry(f"http://127.0.0.1:{port}/"))
+    assert told.requests[0].reason == "destination_denied"
 
 
 @pytest.mark.parametrize("id", ["", "0", "-", "0-", "-1", "a-1", "0-1-2", "\u00b2-1", "0-" + "1" * 40, "0-1", "7-1"])

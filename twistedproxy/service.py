@@ -56,7 +56,7 @@ class ProxyService(Service):
         self.started = time.time()
         self.started_monotonic = time.monotonic()
         self.level: Level = loaded.settings.log.level
-        self._reactor = reactor
+        self.reactor = self._reactor = reactor
         self.surroundings = surroundings
         self._notifier = surroundings.notifier
         handover = surroundings.handover

@@ -20,6 +20,8 @@ from twistedproxy.control.types import (
     CertificateFormat,
     Change,
     Connections,
+    Explanation,
+    Inquiry,
     Level,
     Setting,
     SettingsInForce,
@@ -29,6 +31,7 @@ from twistedproxy.control.types import (
     WhatWasLearned,
     Worker,
 )
+from twistedproxy.explaining import Explainer
 from twistedproxy.listeners import address_text
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.replacing import replace_content
@@ -147,6 +150,19 @@ class Steering:
 
     def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
         return self._service.workforce.learned(host, forget).addCallback(WhatWasLearned)
+
+    def explain(self, inquiry: Inquiry) -> Deferred[Explanation]:
+        service = self._service
+        explainer = Explainer(service.reactor, service.loaded, service.addresses())
+
+        async def told() -> Explanation:
+            try:
+                learned = await service.workforce.learned("", False)
+                return await explainer.explain(inquiry, learned)
+            finally:
+                explainer.close()
+
+        return Deferred.fromCoroutine(told())
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         return self._service.custody.authority().addCallbacks(self._described, _not_usable)

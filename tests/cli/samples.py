@@ -8,9 +8,12 @@ from twistedproxy.control.types import (
     CertificateAuthority,
     Connection,
     Connections,
+    ExplainedRequest,
+    Explanation,
     Setting,
     SettingsInForce,
     Status,
+    Step,
     WhatWasLearned,
     Worker,
 )
@@ -81,6 +84,34 @@ LEARNED = WhatWasLearned(
         Learned(0, "192.0.2.7", "a.test", 2, True, 75.0),
         Learned(1, "2001:db8:1:2::/64", "b.test", 1, False, 3.0),
     ]
+)
+
+EXPLANATION = Explanation(
+    False,
+    [
+        ExplainedRequest(
+            "CONNECT",
+            "a.test:443",
+            True,
+            200,
+            "",
+            "access.default",
+            [
+                Step("client", "allowed", "access.clients", "access.clients", "default", "127.0.0.1 is in loopback"),
+                Step("rule", "open", "access.rules[0]", "access.rules[0]", "a.toml:3", "it depends on the address"),
+                Step("destination", "allowed", "192.0.2.1"),
+            ],
+        ),
+        ExplainedRequest(
+            "GET",
+            "https://a.test/x",
+            False,
+            451,
+            "denied_by_rule",
+            "games",
+            [Step("rule", "denied", "games", "access.rules[1]", "a.toml:7")],
+        ),
+    ],
 )
 
 SETTINGS = SettingsInForce(

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.api import API, Silence, answer, problem
-from tests.cli.samples import AUTHORITY, CONNECTIONS, LEARNED, SETTINGS, STATUS
+from tests.cli.samples import AUTHORITY, CONNECTIONS, EXPLANATION, LEARNED, SETTINGS, STATUS
 from twistedproxy.cli import client as client_module
 from twistedproxy.cli.client import Client, UnixConnection, sockets
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
-from twistedproxy.control.types import ROUTES, Candidate, Done, Health, LogLevel, Verdict
+from twistedproxy.control.types import ROUTES, Candidate, Done, Health, Inquiry, LogLevel, Verdict
 
 HOME = {"HOME": "/somewhere/me"}
 VERDICT = Verdict(True, [], [], [])
@@ -72,6 +72,7 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         AUTHORITY,
         Health("ok"),
         LEARNED,
+        EXPLANATION,
     )
     samples: dict[type, object] = {type(one): one for one in given_out}
     for method, path, _, given, _ in ROUTES:
@@ -93,6 +94,7 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
     assert client.renew_authority() == AUTHORITY
     assert client.learned() == LEARNED
     assert client.forget_learned() == Done("yes")
+    assert client.explain(Inquiry("a.test:443", user="ann")) == EXPLANATION
     assert client.readiness() == (True, Health("ok"))
     asked = [(method, path) for method, path, _ in api.requests]
     assert asked == [(method, path.replace("{id}", "0-17")) for method, path, *_ in ROUTES if path != "/healthz"]
@@ -103,6 +105,8 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         "/api/v1/settings/apply": b'{"toml":"a = 1","persist":true}',
         "/api/v1/drain": b'{"timeout":2.5}',
         "/api/v1/log-level": b'{"level":"debug"}',
+        "/api/v1/explain": b'{"url":"a.test:443","client":"127.0.0.1","user":"ann","groups":[],"method":"GET",'
+        b'"at":null,"listener":"","fields":{}}',
     }
 
 

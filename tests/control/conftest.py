@@ -15,11 +15,15 @@ from twistedproxy.control.types import (
     Change,
     Connection,
     Connections,
+    ExplainedRequest,
+    Explanation,
+    Inquiry,
     Level,
     Setting,
     SettingsInForce,
     State,
     Status,
+    Step,
     Verdict,
     WhatWasLearned,
     Worker,
@@ -159,6 +163,12 @@ class FakeSteered:
     def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
         self.asked.append((host, forget))
         return self._say(WhatWasLearned([Learned(0, "192.0.2.7", "a.test", 2, True, 60.0)]))
+
+    def explain(self, inquiry: Inquiry) -> Deferred[Explanation]:
+        self.asked.append(inquiry)
+        step = Step("rule", "denied", "games", "access.rules[1]", "pyproxy.toml:9", "")
+        request = ExplainedRequest("GET", inquiry.url, False, 403, "denied_by_rule", "games", [step])
+        return self._say(Explanation(False, [request]))
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         self.asked.append("authority")

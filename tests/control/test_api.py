@@ -24,7 +24,7 @@ from twistedproxy.control.api import (
     problem,
 )
 from twistedproxy.control.openapi import document, openapi
-from twistedproxy.control.types import ROUTES, Candidate, Drain, LogLevel, Verdict
+from twistedproxy.control.types import ROUTES, Candidate, Drain, Inquiry, LogLevel, Verdict
 
 DOCUMENT = openapi()
 
@@ -113,6 +113,31 @@ def test_forget_learned(steered: Any, query: str, host: str) -> None:
 def test_nothing_is_forgotten_by_mistake(steered: Any) -> None:
     """A script whose variable was empty does not mean all of them."""
     assert ask(steered, "DELETE", "/api/v1/intercept/learned?host=").status == 400
+    assert steered.asked == []
+
+
+def test_explain(steered: Any) -> None:
+    content = b'{"url": "http://a.test/", "client": "0:0::1", "user": "ann"}'
+    told = said(ask(steered, "POST", "/api/v1/explain", content))
+    assert steered.asked == [Inquiry("http://a.test/", "::1", "ann")]
+    assert told["allowed"] is False
+    assert told["requests"][0]["steps"] == [
+        {
+            "stage": "rule",
+            "decision": "denied",
+            "by": "games",
+            "key": "access.rules[1]",
+            "source": "pyproxy.toml:9",
+            "detail": "",
+        }
+    ]
+    steered.against = "there is no such listener"
+    assert ask(steered, "POST", "/api/v1/explain", b'{"url": "a"}').status == 409
+
+
+@pytest.mark.parametrize("content", [b"", b'{"url": "a", "client": "me"}', b'{"url": "a", "usr": "x"}', b'{"url": 1}'])
+def test_what_cannot_be_explained(steered: Any, content: bytes) -> None:
+    assert ask(steered, "POST", "/api/v1/explain", content).status == 400
     assert steered.asked == []
 
 

@@ -35,6 +35,7 @@ def there_and_back(thing: Any) -> Any:
         Drain(2.5),
         Drain(),
         Health("ok"),
+        Setting("access.rules", [{"ports": [80, "1-9"], "fields": {"a": ["b"]}, "status": 451}], "pyproxy.toml:3"),
         Setting("upstream_tls.hosts", [{"names": ["a.example"], "verify": False, "key": "/a"}], "pyproxy.toml:3"),
     ],
     ids=repr,

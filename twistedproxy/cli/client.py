@@ -26,7 +26,9 @@ from twistedproxy.control.types import (
     Connections,
     Done,
     Drain,
+    Explanation,
     Health,
+    Inquiry,
     Level,
     LogLevel,
     Problem,
@@ -181,6 +183,10 @@ class Client:
     def forget_learned(self, host: str = "") -> Done:
         """Forget it."""
         return self._ask("DELETE", _with_host(host), Done)
+
+    def explain(self, inquiry: Inquiry) -> Explanation:
+        """What would become of a request, and why."""
+        return self._ask("POST", "/api/v1/explain", Explanation, inquiry, LONG)
 
     def readiness(self) -> tuple[bool, Health]:
         """Whether it takes new connections, and what it says about that."""

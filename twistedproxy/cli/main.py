@@ -12,6 +12,7 @@ from twistedproxy import __version__
 from twistedproxy.cli.ca import ca
 from twistedproxy.cli.connections import connections
 from twistedproxy.cli.environment import env
+from twistedproxy.cli.explain import explain
 from twistedproxy.cli.invocation import Invocation, asks_the_daemon
 from twistedproxy.cli.learned import learned
 from twistedproxy.cli.lifecycle import drain, health, log_level, metrics, reload, upgrade
@@ -83,7 +84,10 @@ def completion(shell: str) -> None:
     click.echo(kind(commands, {}, PROGRAM, _COMPLETION_VARIABLE).source())
 
 
-for _command in (status, connections, settings, reload, drain, upgrade, log_level, health, metrics, ca, learned, env):
+for _command in (
+    *(status, connections, settings, explain, reload, drain, upgrade),
+    *(log_level, health, metrics, ca, learned, env),
+):
     commands.add_command(_command)
 
 commands.add_command(Later("install-service", help="Make the proxy a service of systemd."))

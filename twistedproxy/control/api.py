@@ -34,7 +34,9 @@ from twistedproxy.control.types import (
     ConnectionState,
     Done,
     Drain,
+    Explanation,
     Health,
+    Inquiry,
     LogLevel,
     Problem,
     SettingsInForce,
@@ -151,6 +153,7 @@ class Api:
             ("POST", "/api/v1/ca/renew"): self._renew_authority,
             ("GET", LEARNED_PATH): self._learned,
             ("DELETE", LEARNED_PATH): self._forget_learned,
+            ("POST", "/api/v1/explain"): self._explain,
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
         }
@@ -281,6 +284,14 @@ class Api:
             raise Refusal(400, "host is empty: leave it out for all of them")
         forgotten = self._steered.learned(host or "", True)
         return forgotten.addCallback(lambda were: Done(f"{len(were.learned)} forgotten"))
+
+    def _explain(self, wish: _Wish) -> Deferred[Explanation]:
+        inquiry: Inquiry = wish.content
+        try:
+            inquiry.client = str(ipaddress.ip_address(inquiry.client))
+        except ValueError:
+            raise Refusal(400, "client is an IP address") from None
+        return self._steered.explain(inquiry)
 
     def _healthy(self, _wish: _Wish) -> Health:
         return Health("ok")

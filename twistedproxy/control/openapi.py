@@ -39,6 +39,7 @@ _MAY_FAIL: Final = (
     "/api/v1/upgrade",
     "/api/v1/ca",
     "/api/v1/ca/renew",
+    "/api/v1/explain",
 )
 """Where the state of the daemon may be against it."""
 

@@ -11,6 +11,8 @@ from twistedproxy.control.types import (
     CertificateAuthority,
     CertificateFormat,
     Connections,
+    Explanation,
+    Inquiry,
     Level,
     SettingsInForce,
     State,
@@ -82,6 +84,10 @@ class Steered(Protocol):
 
     def learned(self, host: str, forget: bool) -> Deferred[WhatWasLearned]:
         """Who does not take our certificates, for ``host`` unless it is empty; with ``forget`` that is forgotten."""
+        ...
+
+    def explain(self, inquiry: Inquiry) -> Deferred[Explanation]:
+        """What would become of a request, stage by stage. Fails with `CannotBeDone` when it is none that could come."""
         ...
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:

@@ -97,11 +97,21 @@ class Connections(msgspec.Struct):
     connections: list[Connection]
 
 
+Table = dict[str, bool | int | str | list[str | int] | dict[str, list[str]]]
+"""The value of a setting that is a table."""
+
+
 class Setting(msgspec.Struct):
     """One key, its value, and where that comes from: ``default``, a file and line, a variable, or ``--set``."""
 
     key: str
-    value: str | int | float | bool | list[str | int | dict[str, bool | str | list[str]]]
+    value: (
+        str
+        | int
+        | float
+        | bool
+        | list[str | int | dict[str, bool | int | str | list[str | int] | dict[str, list[str]]]]
+    )
     source: str
 
 
@@ -183,6 +193,62 @@ class WhatWasLearned(msgspec.Struct):
     learned: list[Learned]
 
 
+class Inquiry(msgspec.Struct, forbid_unknown_fields=True):
+    """What would become of a request for ``url``, or of a tunnel when that is ``host:port``.
+
+    ``client`` is an IP address, ``user`` and ``groups`` are who the client has proved to be, ``at`` is in seconds since
+    1970, by default now, and ``listener`` one of `downstream.listen`, by default the first. Of a URL with ``https`` it
+    is told what becomes of the tunnel, and of the request in it when that is looked into.
+    """
+
+    url: str
+    client: str = "127.0.0.1"
+    user: str = ""
+    groups: list[str] = []
+    method: str = "GET"
+    at: float | None = None
+    listener: str = ""
+    fields: dict[str, str] = {}
+
+
+class Step(msgspec.Struct):
+    """What one stage says.
+
+    ``by`` is the key, the rule by its name, or the address that it is about, ``key`` the path of the key and ``source``
+    where that was set. ``detail`` says why.
+    """
+
+    stage: Literal["name", "client", "port", "rule", "look-up", "destination", "interception"]
+    decision: Literal["allowed", "denied", "asked", "set", "no match", "open", "failed", "looked into", "left alone"]
+    by: str
+    key: str = ""
+    source: str = ""
+    detail: str = ""
+
+
+class ExplainedRequest(msgspec.Struct):
+    """What becomes of a request, or a tunnel, and every stage that it has come through.
+
+    ``reason`` is the word in the access log; it is empty when it is ``allowed``, and ``status`` is 200 then, though the
+    server has the word. ``rule`` is the one that has decided.
+    """
+
+    method: str
+    url: str
+    allowed: bool
+    status: int
+    reason: str
+    rule: str
+    steps: list[Step]
+
+
+class Explanation(msgspec.Struct):
+    """A request; or a tunnel, and what is asked for in it when that is looked into."""
+
+    allowed: bool
+    requests: list[ExplainedRequest]
+
+
 class Health(msgspec.Struct):
     """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
 
@@ -206,6 +272,7 @@ ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
     ("POST", "/api/v1/ca/renew", None, CertificateAuthority, "Make a new authority; files of the old one are kept."),
     ("GET", "/api/v1/intercept/learned", None, WhatWasLearned, "Who refuses our certificates, and where; ?host=HOST."),
     ("DELETE", "/api/v1/intercept/learned", None, Done, "Forget that, for all hosts or for one; ?host=HOST."),
+    ("POST", "/api/v1/explain", Inquiry, Explanation, "What would become of a request, and which rule says so."),
     ("GET", "/healthz", None, Health, "200 while the daemon lives."),
     ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
 )

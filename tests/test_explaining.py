@@ -1,0 +1,208 @@
+"""What would become of a request: the same as what becomes of it, with every stage told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.address import IPv4Address
+
+from twistedproxy.control.steering import CannotBeDone
+from twistedproxy.control.types import Explanation, Inquiry
+from twistedproxy.explaining import Explainer
+from twistedproxy.record.learned import Learned
+from twistedproxy.settings.load import load
+
+FILE = """\
+[access]
+clients = ["loopback", "10.0.0.0/8"]
+connect_ports = [443, "8000-8999"]
+refuse_destinations = ["link-local"]
+default = "deny"
+
+[[access.rules]]
+name = "night"
+hours = ["22:00-06:00"]
+zone = "UTC"
+users = ["child"]
+action = "deny"
+status = 451
+
+[[access.rules]]
+clients = ["10.0.0.0/8"]
+action = "set"
+intercept = true
+rates = ["slow"]
+
+[[access.rules]]
+name = "inside"
+destinations = ["private"]
+action = "deny"
+
+[[access.rules]]
+name = "secret"
+urls = ["https://93.184.216.34/secret*"]
+action = "deny"
+
+[[access.rules]]
+name = "login"
+ports = [8080]
+action = "ask"
+
+[[access.rules]]
+name = "web"
+groups = ["web"]
+fields = { User-Agent = ["curl*"] }
+action = "allow"
+
+[[access.rules]]
+hosts = ["93.184.216.34", "localhost", "10.0.0.9", "169.254.1.1"]
+action = "allow"
+"""
+NOON = 1_795_780_800.0
+CURL = {"User-Agent": "curl/8"}
+NIGHT = NOON + 12 * 3600
+
+
+@pytest.fixture
+def explainer(running_reactor: Any) -> Iterator[Explainer]:
+    made = Explainer(running_reactor, load(FILE, "a.toml"), [IPv4Address("TCP", "127.0.0.1", 8443)])
+    yield made
+    made.close()
+
+
+async def explained(explainer: Explainer, url: str, learned: tuple[Learned, ...] = (), **more: Any) -> Explanation:
+    return await explainer.explain(Inquiry(url, **({"at": NOON} | more)), learned)
+
+
+def steps(explanation: Explanation, number: int = 0) -> list[tuple[str, ...]]:
+    return [
+        (step.stage, step.decision, step.by, step.source, step.detail) for step in explanation.requests[number].steps
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_is_allowed(explainer: Explainer) -> None:
+    told = await explained(explainer, "http://93.184.216.34/x")
+    (request,) = told.requests
+    assert told.allowed
+    assert (request.method, request.url, request.status, request.reason, request.rule) == (
+        "GET",
+        "http://93.184.216.34/x",
+        200,
+        "",
+        "access.rules[6]",
+    )
+    assert steps(told) == [
+        ("client", "allowed", "access.clients", "a.toml:2", "127.0.0.1 is in loopback"),
+        ("rule", "no match", "night", "a.toml:7", "users"),
+        ("rule", "no match", "access.rules[1]", "a.toml:15", "clients"),
+        ("rule", "open", "inside", "a.toml:21", "it depends on the address"),
+        ("rule", "no match", "secret", "a.toml:26", "urls"),
+        ("rule", "no match", "login", "a.toml:31", "ports"),
+        ("rule", "no match", "web", "a.toml:36", "groups"),
+        ("rule", "allowed", "access.rules[6]", "a.toml:42", ""),
+        ("destination", "allowed", "93.184.216.34", "a.toml:42", "by access.rules[6]"),
+    ]
+    assert [step.key for step in request.steps][:2] == ["access.clients", "access.rules[0]"]
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "expected"),
+    [
+        ("http://93.184.216.34/", {"client": "192.0.2.7"}, (403, "client_denied", "")),
+        ("http://93.184.216.34/", {"user": "child", "at": NIGHT}, (451, "denied_by_rule", "night")),
+        ("http://93.184.216.34/", {"user": "child"}, (200, "", "access.rules[6]")),
+        ("http://93.184.216.34:8080/", {}, (407, "credentials_wanted", "login")),
+        ("http://93.184.216.34:8080/", {"user": "ann"}, (200, "", "access.rules[6]")),
+        ("http://10.0.0.9/", {}, (403, "denied_by_rule", "inside")),
+        ("http://0xa.9/", {}, (403, "denied_by_rule", "inside")),
+        ("http://169.254.1.1/", {}, (403, "destination_denied", "")),
+        ("http://127.0.0.1:8443/", {"groups": ["web"], "fields": CURL}, (403, "destination_denied", "")),
+        ("http://other.example/", {}, (403, "denied_by_rule", "access.default")),
+        ("93.184.216.34:25", {}, (403, "port_denied", "")),
+        ("93.184.216.34:443", {}, (200, "", "access.rules[6]")),
+        ("http://pyproxy.internal/", {}, (200, "", "")),
+        ("https://pyproxy.internal/", {}, (403, "own_name", "")),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_becomes_of_it(explainer: Explainer, url: str, more: dict[str, Any], expected: Any) -> None:
+    told = await explained(explainer, url, **more)
+    request = told.requests[-1]
+    assert (request.status, request.reason, request.rule) == expected
+    assert told.allowed is (expected[0] == 200)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_is_looked_up(explainer: Explainer) -> None:
+    told = await explained(explainer, "http://localhost/")
+    assert told.allowed
+    assert {step.by for step in told.requests[0].steps if step.stage == "destination"} <= {"127.0.0.1", "::1"}
+    assert [step.decision for step in told.requests[0].steps if step.stage == "destination"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_is_not_found(running_reactor: Any) -> None:
+    explainer = Explainer(running_reactor, load("", "a.toml"), [])
+    try:
+        told = await explainer.explain(Inquiry("http://nowhere.invalid/"))
+    finally:
+        explainer.close()
+    assert (told.allowed, told.requests[0].status, told.requests[0].reason) == (False, 502, "dns_error")
+    assert steps(told)[-1][:3] == ("look-up", "failed", "nowhere.invalid")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_inside_of_a_tunnel(explainer: Explainer) -> None:
+    told = await explained(explainer, "https://93.184.216.34/%73ecret", client="10.0.0.1")
+    outer, inner = told.requests
+    assert (outer.method, outer.url, outer.allowed) == ("CONNECT", "93.184.216.34:443", True)
+    assert (inner.method, inner.allowed, inner.reason, inner.rule) == ("GET", False, "denied_by_rule", "secret")
+    assert steps(told)[-1] == (
+        *("interception", "looked into", "access.rules", "a.toml:7"),
+        "if TLS or HTTP is spoken in it",
+    )
+    assert ("rule", "set", "access.rules[1]", "a.toml:15", "intercept = true; rates = slow") in steps(told)
+    # Where it is not looked into, nobody sees the URL.
+    told = await explained(explainer, "https://93.184.216.34/secret")
+    assert (told.allowed, len(told.requests)) == (True, 1)
+    assert steps(told)[-1][:3] == ("interception", "left alone", "intercept.mode")
+    told = await explained(explainer, "https://93.184.216.34:8443/", client="10.0.0.1")
+    assert steps(told)[-1] == ("interception", "left alone", "intercept.ports", "default", "port 8443")
+    learned = Learned(0, "10.0.0.1", "93.184.216.34", 2, True, 60)
+    told = await explained(explainer, "93.184.216.34:443", (learned,), client="10.0.0.1")
+    assert steps(told)[-1][:3] == ("interception", "left alone", "intercept.learn_after")
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "why"),
+    [
+        ("/path", {}, "the target is a path"),
+        ("ftp://a/", {}, "the scheme is ftp"),
+        ("http://a b/", {}, "the target's authority is not valid"),
+        ("http://\u0430.test/", {}, "method and URL are sent in ASCII"),
+        ("http://a/", {"method": "G T"}, "the method is none"),
+        ("http://a/", {"listener": "tcp:1"}, "there is no such listener; there are tcp:8080:interface=127.0.0.1"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_no_client_could_ask_for(explainer: Explainer, url: str, more: dict[str, Any], why: str) -> None:
+    with pytest.raises(CannotBeDone, match=why):
+        await explained(explainer, url, **more)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_rules(running_reactor: Any) -> None:
+    explainer = Explainer(running_reactor, load("", "a.toml"), [])
+    try:
+        told = await explainer.explain(Inquiry("http://93.184.216.34/"))
+    finally:
+        explainer.close()
+    assert steps(told) == [
+        ("client", "allowed", "access.clients", "default", "127.0.0.1 is in loopback"),
+        ("destination", "allowed", "93.184.216.34", "", ""),
+    ]
+    assert repr(explainer).startswith("<Explainer None <Interception off ")
