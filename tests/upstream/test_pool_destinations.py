@@ -26,7 +26,8 @@ RULES = (
 
 
 def wire_with(*settings: tuple[str, str]) -> Wire:
-    return Wire(("access.rules", RULES), ("access.refuse_destinations", "[]"), *settings)
+    wanted = [("access.rules", RULES), ("access.refuse_destinations", "[]"), ("http2.with_servers", "always")]
+    return Wire(*wanted, *settings)
 
 
 def ask(wire: Wire, who: IPv4Address, url: bytes = b"http://origin.test/", fields: bytes = b"") -> MemoryTransport:
