@@ -158,6 +158,39 @@ class ClientRefused(Refused):
     reason = "client_denied"
 
 
+class CredentialsWanted(Refused):
+    """This proxy wants to know whose request this is: it needs a name and a password."""
+
+    status = 407
+    reason = "credentials_wanted"
+
+
+class CredentialsRefused(Refused):
+    """The name and the password that came with the request are not those of an account of this proxy."""
+
+    status = 407
+    reason = "credentials_refused"
+
+    def __init__(self, detail: str = "", particulars: Sequence[str] = (), *, stale: bool = False) -> None:
+        super().__init__(detail, particulars)
+        self.stale = stale
+        """Whether they were right, and only made for a nonce that is too old (RFC 7616 section 3.3)."""
+
+
+class AttemptsExceeded(Refused):
+    """Too many names and passwords from your address wait to be checked by this proxy."""
+
+    status = 429
+    reason = "credentials_attempts_exceeded"
+
+
+class AccountsUnavailable(ProxyError):
+    """This proxy cannot find out at the moment whether the name and the password are right."""
+
+    status = 503
+    reason = "accounts_unavailable"
+
+
 class PortRefused(Refused):
     """This proxy does not open tunnels to that port."""
 
