@@ -52,12 +52,23 @@ class Answer:
 
 
 class HTTP2Client:
-    """A connection of a client's to ``authority``. With ``reads`` it takes in content as fast as it comes."""
+    """A connection of a client's to ``authority``. With ``reads`` it takes in content as fast as it comes.
 
-    def __init__(self, wire: Wire, authority: str = "origin.test:443", *, reads: bool = True, window: int = 0) -> None:
+    ``fields`` are lines that its CONNECT has.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        authority: str = "origin.test:443",
+        *,
+        reads: bool = True,
+        window: int = 0,
+        fields: bytes = b"",
+    ) -> None:
         self.wire = wire
         self.reads = reads
-        self.transport: MemoryTransport = established(wire, authority)
+        self.transport: MemoryTransport = established(wire, authority, fields)
         self.inner = Inner(wire, self.transport, authority.rpartition(":")[0], protocols=["h2", "http/1.1"])
         self.inner.shake_hands()
         assert self.inner.tls.selected_alpn_protocol() == "h2"

@@ -13,15 +13,15 @@ from tests.memory import MemoryTransport, Wire
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
-def connect_to(authority: str) -> bytes:
-    """The head of a CONNECT."""
-    return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
+def connect_to(authority: str, fields: bytes = b"") -> bytes:
+    """The head of a CONNECT, with lines of further ``fields``."""
+    return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n".encode() + fields + b"\r\n"
 
 
-def established(wire: Wire, authority: str = "origin.test:443") -> MemoryTransport:
+def established(wire: Wire, authority: str = "origin.test:443", fields: bytes = b"") -> MemoryTransport:
     """A client that was told that it has a tunnel."""
     client = wire.client()
-    client.receive(connect_to(authority))
+    client.receive(connect_to(authority, fields))
     assert client.take() == ESTABLISHED
     return client
 

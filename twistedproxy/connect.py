@@ -55,15 +55,20 @@ class Connect(OpaqueExchange):
             if request.length:
                 # What follows a CONNECT is the tunnel's; content would be one thing to us and another to others.
                 raise FramingError("a CONNECT has no content")
-            target = self._target = parse_target(request.method, request.target)
-            if target.host in HOSTS:
-                raise OwnName()
-            self.snapshot.access.check_connect_port(target.port)
-            if self.snapshot.rules is not None:
-                self.judge(target)
+            self._target = parse_target(request.method, request.target)
+            if self.identify():
+                self.go_on()
         except ProxyError as error:
             self.fail(error)
-            return
+
+    def go_on(self) -> None:
+        """The stages after it is known whose tunnel it is. Raises `ProxyError`."""
+        target = self._target
+        if target.host in HOSTS:
+            raise OwnName()
+        self.snapshot.access.check_connect_port(target.port)
+        if self.snapshot.rules is not None:
+            self.judge(target)
         self.kind = "tunnel"
         if self._may_open():
             leaves = self.plane.issuer.leaves()

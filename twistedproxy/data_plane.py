@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twistedproxy.accounts.authenticator import Authenticator
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.statistics import Tally
@@ -25,6 +26,7 @@ class DataPlane:
 
     __slots__ = (
         "access_log",
+        "authenticator",
         "deadlines",
         "dialer",
         "issuer",
@@ -65,6 +67,7 @@ class DataPlane:
         self.tally = Tally()
         self.workers = 1
         self.snapshot = snapshot
+        self.authenticator = Authenticator(reactor, deadlines.seconds, snapshot.accounts)
         intercept = snapshot.settings.intercept
         self.rejections = Rejections(deadlines.seconds, intercept.learn_after, intercept.learn_for)
 
@@ -75,6 +78,7 @@ class DataPlane:
         """Let new exchanges go by ``snapshot``; those under way keep theirs."""
         self.snapshot = snapshot
         self.pool.use(snapshot)
+        self.authenticator.use(snapshot.accounts)
         self.issuer.use(snapshot.settings.tls)
         intercept = snapshot.settings.intercept
         self.rejections.after = intercept.learn_after

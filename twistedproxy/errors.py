@@ -159,7 +159,7 @@ class ClientRefused(Refused):
 
 
 class CredentialsWanted(Refused):
-    """This proxy wants to know whose request this is: it needs a name and a password."""
+    """This proxy serves only those who say who they are."""
 
     status = 407
     reason = "credentials_wanted"
@@ -233,13 +233,6 @@ class DeniedByRule(Refused):
     def sentence(self) -> str:
         """What the operator wants to be read, or what happened."""
         return self.text or super().sentence
-
-
-class CredentialsWanted(Refused):
-    """This proxy serves only those who say who they are."""
-
-    status = 407
-    reason = "credentials_wanted"
 
 
 class AuthorityUnusable(ProxyError):

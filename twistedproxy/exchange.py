@@ -15,8 +15,17 @@ from twisted.logger import Logger
 from twistedproxy.access.profile import NO_PROFILE
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import Destinations
+from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.checks import Check
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import DeniedByRule, LoopDetected, ProxyError, Refused
+from twistedproxy.errors import (
+    CredentialsRefused,
+    CredentialsWanted,
+    DeniedByRule,
+    LoopDetected,
+    ProxyError,
+    Refused,
+)
 from twistedproxy.http.forwarding import via_names
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
@@ -125,6 +134,8 @@ class Exchange:
     """The base of every exchange, and the record of it (`twistedproxy.record.finished.FinishedExchange`)."""
 
     __slots__ = (
+        "_check",
+        "account",
         "bytes_from_client",
         "bytes_from_upstream",
         "bytes_to_client",
@@ -170,6 +181,8 @@ class Exchange:
         self.user = b""
         self.groups: frozenset[str] = frozenset()
         """The groups of ``user``."""
+        self.account: Account | None = None
+        """Whose request it is, once that is proven; of one in a tunnel, who opened that."""
         self.inside = False
         """Whether it came through a tunnel that is looked into."""
         self.rule = ""
@@ -178,6 +191,7 @@ class Exchange:
         """What the access rules have given to the client."""
         self.destinations: Destinations | None = None
         """What the access rules say of the address that it leads to, where that matters to them."""
+        self._check: Check | None = None
         self.status = 0
         self.started_at = plane.deadlines.seconds()
         self.finished_at = self.finished_wall = 0.0
@@ -256,6 +270,60 @@ class Exchange:
         if b"via" in request.fields and via_names(request.fields, self.snapshot.via):
             raise LoopDetected("its Via field names this proxy")
         return request
+
+    def inherit(self, account: Account | None) -> None:
+        """Be a request in a tunnel that ``account`` has opened, which is not asked for credentials again."""
+        self.inside = True
+        if account is not None:
+            self._belong_to(account)
+
+    def identify(self) -> bool:
+        """The second stage: whose request is it? False when that takes a while; `go_on` or `fail` is called then.
+
+        Credentials are checked whether they are needed or not. Raises `CredentialsWanted` and `CredentialsRefused`.
+        """
+        accounts = self.snapshot.accounts
+        if accounts is None or self.inside:
+            return True
+        request = self.request
+        assert request is not None
+        value = request.fields.index.get(b"proxy-authorization")
+        if value is None:
+            if accounts.needed_from(self.client_address):
+                raise CredentialsWanted()
+            return True
+        if type(value) is not bytes:
+            raise CredentialsRefused("it has more than one Proxy-Authorization field")
+        answer = self.plane.authenticator.identify(value, self)
+        if isinstance(answer, Check):
+            self._check = answer
+            return False
+        self._belong_to(answer)
+        return True
+
+    def _belong_to(self, account: Account) -> None:
+        self.account = account
+        self.user = account.name
+        self.groups = account.groups
+
+    def identified(self, account: Account) -> None:
+        """It is a request of ``account``."""
+        self._check = None
+        self._belong_to(account)
+        try:
+            self.go_on()
+        except ProxyError as error:
+            self.fail(error)
+        except Exception:
+            self.fail_unexpectedly()
+
+    def not_identified(self, error: ProxyError) -> None:
+        """It is nobody's, or that cannot be found out."""
+        self._check = None
+        self.fail(error)
+
+    def go_on(self) -> None:
+        """Take the request through the stages after `identify`."""
 
     def judge(self, target: Target) -> None:
         """The stage of the access rules, where there are any. Raises `Refused` when they do not allow the request."""
@@ -336,6 +404,9 @@ class Exchange:
     def finish(self, reason: str = "") -> None:
         """The end: once, with a record."""
         self.over = True
+        if self._check is not None:
+            self._check.leave(self)
+            self._check = None
         self.reason = reason
         downstream = self.downstream
         plane = self.plane

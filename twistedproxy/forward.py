@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twistedproxy.accounts.account import Account
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import NoCommonVersion, NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
 from twistedproxy.exchange import Downstream
@@ -67,29 +68,35 @@ class Forward(OpaqueExchange):
         self._response_options = NO_OPTIONS
 
     def start(self) -> None:
-        """Take the request through its stages until it is on its way, waits for a connection, or has an answer."""
+        """Take the request through its stages until it is on its way, waits for something, or has an answer."""
         try:
             request = self.admit()
-            target = self._target = parse_target(request.method, request.target)
-            if target.host in HOSTS:
-                visit(self, target)
-                return
-            if request.method == b"TRACE" and request.length:
-                raise RequestError("a TRACE has no content")
-            if target.form is Form.ASTERISK or max_forwards(request) == 0:
-                self._answer(request)
-                return
-            if self.snapshot.rules is not None:
-                self.judge(target)
-            self.kind = "forward"
-            if b"upgrade" in request.options:
-                self._upgrade = upgrade_offered(request)
+            self._target = parse_target(request.method, request.target)
+            if self.identify():
+                self.go_on()
         except NotAProxyRequest as error:
             self._asked_as_origin(error)
-            return
         except ProxyError as error:
             self.fail(error)
+
+    def go_on(self) -> None:
+        """The stages after it is known whose request it is. Raises `ProxyError`."""
+        request = self.request
+        assert request is not None
+        target = self._target
+        if target.host in HOSTS:
+            visit(self, target)
             return
+        if request.method == b"TRACE" and request.length:
+            raise RequestError("a TRACE has no content")
+        if target.form is Form.ASTERISK or max_forwards(request) == 0:
+            self._answer(request)
+            return
+        if self.snapshot.rules is not None:
+            self.judge(target)
+        self.kind = "forward"
+        if b"upgrade" in request.options:
+            self._upgrade = upgrade_offered(request)
         key = (target.scheme, target.host, target.port)
         pool = self.plane.pool
         carrier: Carrier | None = None
@@ -106,6 +113,19 @@ class Forward(OpaqueExchange):
             self._acquire()
         else:
             self._use(carrier)
+
+    def identified(self, account: Account) -> None:
+        super().identified(account)
+        if self._upstream is not None:
+            # Nobody else tells that the turn has ended.
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Go on with the content that was held up, now that there is somebody to send it to."""
+        self._flush_request()
+        upstream = self._upstream
+        if upstream is not None and not upstream.full and not self._request_ended:
+            self.downstream.resume_request()
 
     def _asked_as_origin(self, error: NotAProxyRequest) -> None:
         """Somebody speaks to us as to a web server."""
@@ -140,9 +160,7 @@ class Forward(OpaqueExchange):
         if not carrier.exchanges:
             self.connect_seconds = self.plane.deadlines.seconds() - self.started_at
         self._use(carrier)
-        self._flush_request()
-        if not carrier.full and not self._request_ended:
-            self.downstream.resume_request()
+        self._catch_up()
 
     def upstream_failed(self, error: ProxyError) -> None:
         """The pool has none."""

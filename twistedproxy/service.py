@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from twistedproxy import __version__
+from twistedproxy.accounts.files import AccountsError
 from twistedproxy.control.link import CannotUse, Orders, Startup
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Level, State
@@ -213,7 +214,7 @@ class ProxyService(Service):
         if self.state == "ready":
             self._notifier.ready("the last reload failed: the old settings stay in force")
         why = failure.value
-        if not isinstance(why, SettingsError | CannotListen | CannotUse | CannotBeDone | TrustError):
+        if not isinstance(why, AccountsError | CannotBeDone | CannotListen | CannotUse | SettingsError | TrustError):
             self._log.failure("the settings could not be reloaded", failure)
             why = CannotBeDone("the proxy is at fault; its log says how")
         for line in str(why).splitlines():

@@ -11,6 +11,7 @@ from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.rules import Rules
+from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.trust import Trust
@@ -26,14 +27,15 @@ class Snapshot:
     """The decisions that one exchange goes by from its start to its end.
 
     ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status. ``rules`` are None when there
-    are none. ``logged_hosts`` are those
-    whose WebSockets' messages are written down.
+    are none, and ``accounts`` where nobody has one and nobody needs one. ``logged_hosts`` are those whose WebSockets'
+    messages are written down.
     """
 
     generation: int
     settings: Settings
     access: AccessPolicy
     rules: Rules | None
+    accounts: Roster | None
     interception: Interception
     http2: HTTP2Use
     trust: Trust
@@ -52,10 +54,12 @@ class Snapshot:
         own_ports: Iterable[tuple[str, int]],
         is_own_address: Callable[[str], bool],
         trust: Trust | None = None,
+        accounts: Roster | None = None,
     ) -> Snapshot:
-        """Compile ``settings``. ``pseudonym`` is used where they name none, ``trust`` where their files have been read.
+        """Compile ``settings``. ``pseudonym`` is used where they name none.
 
-        Raises `TrustError`.
+        ``trust`` and ``accounts`` are used where the files have been read that these come from. Raises `TrustError`
+        and `AccountsError`.
         """
         name = settings.forwarding.via or pseudonym
         downstream = settings.downstream
@@ -66,6 +70,7 @@ class Snapshot:
             settings=settings,
             access=access,
             rules=rules,
+            accounts=accounts or Roster.of(settings.accounts),
             interception=Interception.of(settings.intercept, by_rule=rules is not None and rules.may_intercept),
             http2=HTTP2Use.of(settings.http2),
             trust=trust or Trust.of(settings.upstream_tls),

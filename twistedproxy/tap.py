@@ -12,6 +12,8 @@ from twisted.application.service import IService
 from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
+from twistedproxy.accounts import roster
+from twistedproxy.accounts.files import AccountsError
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen
 from twistedproxy.logs import CannotLog
@@ -34,7 +36,8 @@ from twistedproxy.systemd.activation import (
     starting_environment,
 )
 from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier, for_successor
-from twistedproxy.tls.trust import TrustError, faults
+from twistedproxy.tls import trust
+from twistedproxy.tls.trust import TrustError
 from twistedproxy.upgrade import VARIABLE, Handover
 
 _FOR_THIS_PROCESS = frozenset((*ACTIVATION_VARIABLES, *NOTIFY_VARIABLES, VARIABLE))
@@ -99,7 +102,7 @@ class Options(TwistedOptions):
             needed=named is not None,
             environment=os.environ,
             overrides=self.overrides,
-            check=faults,
+            check=lambda settings: (*trust.faults(settings), *roster.faults(settings)),
         )
         try:
             self.loaded = self.load()
@@ -139,7 +142,7 @@ def makeService(options: Options) -> IService:
     try:
         service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
         service.listen()
-    except (ActivationError, CannotListen, CannotLog, TrustError) as error:
+    except (AccountsError, ActivationError, CannotListen, CannotLog, TrustError) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service
 

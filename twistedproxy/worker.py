@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedproxy.access.hosts import canonical_host
+from twistedproxy.accounts.roster import Roster
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.descriptors import descriptor_budget
@@ -122,7 +123,12 @@ class Worker:
     # ------------------------------------------------------------ settings
 
     def _compile(
-        self, settings: Settings, generation: int, addresses: list[Any], trust: Trust | None = None
+        self,
+        settings: Settings,
+        generation: int,
+        addresses: list[Any],
+        trust: Trust | None = None,
+        accounts: Roster | None = None,
     ) -> Snapshot:
         return Snapshot.of(
             settings,
@@ -133,6 +139,7 @@ class Worker:
             ],
             is_own_address=self._own_addresses,
             trust=trust,
+            accounts=accounts,
         )
 
     def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
@@ -151,14 +158,16 @@ class Worker:
     def use(self, settings: Settings, generation: int, listeners: Listeners) -> None:
         """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``.
 
-        Raises `TrustError` when a file that they name cannot be used, and goes by the old ones then.
+        Raises `TrustError` or `AccountsError` when a file that they name cannot be used, and goes by the old ones then.
         """
         plane = self.plane
         current = plane.snapshot
         # The files were read when this was made, before the process may have become another account's.
         is_first = not current.generation and settings.upstream_tls == current.settings.upstream_tls
         trust = current.trust if is_first else None
-        snapshot = self._compile(settings, generation, listeners.addresses(), trust)
+        is_first = not current.generation and settings.accounts == current.settings.accounts
+        accounts = current.accounts if is_first else None
+        snapshot = self._compile(settings, generation, listeners.addresses(), trust, accounts)
         if settings.resolver != current.settings.resolver or self._workers != self._resolver_shared_by:
             replaced = self._resolver
             self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)

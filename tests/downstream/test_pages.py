@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
+from twisted.internet.task import Clock
 
 from twistedproxy import errors
+from twistedproxy.accounts.authenticator import Authenticator
 from twistedproxy.downstream.pages import answer_bytes, error_page, phrase_of
 from twistedproxy.errors import ConnectionRefused, LoopDetected, ProxyError, RequestError
 from twistedproxy.http.message import Fields, RequestHead
@@ -132,3 +134,14 @@ def test_whole_answer(method: bytes, content: bytes, close: bool, line: bytes) -
     said = answer_bytes(200, [(b"A", b"b")], b"hi", 1_800_000_000, method, close=close)
     date = b"Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
     assert said == b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n" + date + line + b"\r\n" + content
+
+
+def test_an_error_that_asks_for_credentials_has_the_challenges() -> None:
+    """RFC 9110 section 15.5.8."""
+    clock = Clock()
+    authenticator = Authenticator(clock, clock.seconds, None)
+    lines, content = error_page(errors.CredentialsWanted("the rule guests"), request(), NAME, authenticator)
+    assert lines[-1] == (b"Proxy-Authenticate", b'Basic realm="proxy", charset="UTF-8"')
+    assert b"the rule guests" in content
+    lines, _ = error_page(errors.ClientRefused(), request(), NAME, authenticator)
+    assert b"Proxy-Authenticate" not in dict(lines)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from twistedproxy.settings.access import AccessRule
+from twistedproxy.settings.accounts import AccountGroup, StaticAccount
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
@@ -65,6 +66,12 @@ ACCESS_RULES = st.one_of(
         intercept=st.booleans(),
     ),
 )
+NAMES = st.text(PRINTABLE.filter(lambda character: character != ":"), min_size=1, max_size=9)
+STATIC_ACCOUNTS = st.one_of(
+    st.builds(StaticAccount, name=NAMES, hash=st.just("$2b$12$abc"), groups=st.lists(NAMES, max_size=2).map(tuple)),
+    st.builds(StaticAccount, name=NAMES, password_file=st.just("$CREDENTIALS_DIRECTORY/ci")),
+)
+ACCOUNT_GROUPS = st.builds(AccountGroup, name=NAMES, members=st.lists(NAMES, max_size=2).map(tuple))
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -101,6 +108,18 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(UPSTREAM_HOSTS, max_size=3).map(tuple)
         case "access rules":
             return st.lists(ACCESS_RULES, max_size=3).map(tuple)
+        case "credential path":
+            return st.sampled_from(("", "/etc/accounts", "$CREDENTIALS_DIRECTORY/accounts"))
+        case "static accounts":
+            return st.lists(STATIC_ACCOUNTS, max_size=2).map(tuple)
+        case "account groups":
+            return st.lists(ACCOUNT_GROUPS, max_size=2).map(tuple)
+        case "dotted names":
+            return st.lists(st.from_regex(r"\A[a-z]{1,5}(\.[a-z_]{1,5}){1,3}\Z"), max_size=2).map(tuple)
+        case "schemes":
+            return st.sampled_from((("basic",), ("digest",), ("digest", "basic")))
+        case "realm":
+            return st.from_regex(r"\A[A-Za-z']([ !#-Z^-~]{0,20}[a-z])?\Z")
         case "workers":
             return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
         case "endpoints or none":

@@ -293,3 +293,75 @@ def test_nobody_is_trusted() -> None:
     assert "upstream_tls trusts no authority at all: every connection to a server with TLS will be refused." in set(
         warnings(Settings(upstream_tls=tls))
     )
+
+
+def test_accounts_in_words() -> None:
+    text = """\
+[accounts]
+required = true
+exempt_clients = ["loopback"]
+htpasswd_file = "/etc/accounts"
+checkers = ["site.Checker"]
+schemes = ["digest", "basic"]
+digest_file = "/etc/digests"
+slow_down = 0
+[[accounts.static]]
+name = "ci"
+hash = "$2b$12$abc"
+"""
+    assert [line for line in describe(settings(text)) if "ccount" in line or "password" in line] == [
+        (
+            "Every request needs an account, but for those of this machine. Accounts are those of /etc/accounts, "
+            "/etc/digests, the settings (ci) and site.Checker; they are proven by digest and basic."
+        ),
+        "A right password is remembered for 5m; an address that brought a wrong one does not wait with the next.",
+    ]
+    text = 'accounts.htpasswd_file = "/etc/accounts"\naccounts.cache_ttl = 0'
+    assert [line for line in describe(settings(text)) if "ccount" in line or "password" in line] == [
+        "No request needs an account. Accounts are those of /etc/accounts; they are proven by basic.",
+        (
+            "A right password is remembered not at all; an address that brought a wrong one waits for up to 8s with "
+            "the next."
+        ),
+    ]
+
+
+PUBLIC = 'downstream.listen = ["tcp:8080"]\naccess.clients = ["all"]\n'
+IN_CLEAR = (
+    "names and passwords can be read on the way to port 8080 of every IPv4 address: listen with TLS (ssl:), or let "
+    'accounts.schemes be ["digest"].'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (PUBLIC + 'accounts.required = true\naccounts.htpasswd_file = "/x"', [IN_CLEAR]),
+        (
+            PUBLIC + 'accounts.required = true\naccounts.digest_file = "/x"\naccounts.schemes = ["digest"]',
+            [],
+        ),
+        (
+            (
+                'downstream.listen = ["ssl:8080:privateKey=/k"]\naccess.clients = ["all"]\n'
+                'accounts.required = true\naccounts.htpasswd_file = "/x"'
+            ),
+            [],
+        ),
+        (
+            'accounts.exempt_clients = ["loopback"]\naccounts.htpasswd_file = "/x"',
+            ["accounts.exempt_clients means nothing unless accounts.required is true."],
+        ),
+        (
+            'accounts.required = true\naccounts.exempt_clients = ["all"]\naccounts.htpasswd_file = "/x"',
+            ["accounts.required means nothing: accounts.exempt_clients are everybody."],
+        ),
+    ],
+)
+def test_what_is_unwise_about_accounts(text: str, expected: list[str]) -> None:
+    assert list(warnings(settings(text))) == expected
+
+
+def test_a_proxy_for_everybody_is_open_unless_all_need_an_account() -> None:
+    for more in ('accounts.htpasswd_file = "/x"', 'accounts.required = true\naccounts.exempt_clients = ["all"]'):
+        assert any("OPEN PROXY" in warning for warning in warnings(settings(PUBLIC + more)))

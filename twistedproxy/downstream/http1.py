@@ -290,7 +290,8 @@ class DownstreamConnection(ClientConnection):
         if isinstance(error, RequestError):
             # Where this request ends may be as uncertain as the rest of it.
             self._last = True
-        lines, content = error_page(error, self._request, self._plane.snapshot.pseudonym)
+        plane = self._plane
+        lines, content = error_page(error, self._request, plane.snapshot.pseudonym, plane.authenticator)
         self.send_answer(error.status, lines, content)
 
     def send_established(self) -> None:

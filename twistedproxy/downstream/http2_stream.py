@@ -259,7 +259,8 @@ class RequestStream(Stream):
         self._say_last()
 
     def send_error(self, error: ProxyError) -> None:
-        lines, content = error_page(error, self._request, self._connection.plane.snapshot.pseudonym)
+        plane = self._connection.plane
+        lines, content = error_page(error, self._request, plane.snapshot.pseudonym, plane.authenticator)
         self.send_answer(error.status, lines, content)
 
     def send_established(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from twistedproxy.access.hosts import canonical_host
+from twistedproxy.accounts.account import Account
 from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import ProxyError
@@ -14,11 +15,16 @@ from twistedproxy.tls.serving import REFUSING_ALERTS
 
 
 class OpenedTunnel:
-    """A tunnel of a client's to the origin ``inside``; ``secured`` with TLS, or plain."""
+    """A tunnel of a client's to the origin ``inside``; ``secured`` with TLS, or plain.
+
+    ``account`` is whoever has opened it, where that is known: all that comes through it is theirs.
+    """
 
     _log = Logger()
 
-    def __init__(self, plane: DataPlane, client: str, inside: Inside, secured: bool) -> None:
+    def __init__(
+        self, plane: DataPlane, client: str, inside: Inside, secured: bool, account: Account | None = None
+    ) -> None:
         self.alert = 0
         """The last alert that the client sent; 0 when there was none, or one that only says that it closes."""
         self.proven = False
@@ -26,6 +32,7 @@ class OpenedTunnel:
         self._plane = plane
         self._client = client
         self._inside = inside
+        self._account = account
         # The client takes our certificate for certain when it asks for something.
         self._untried = secured
 
@@ -39,7 +46,7 @@ class OpenedTunnel:
         if self._untried:
             self._untried = False
             self._plane.rejections.accepted(self._client, canonical_host(self._inside.host))
-        exchange.inside = True
+        exchange.inherit(self._account)
         try:
             make_absolute(request, self._inside)
         except ProxyError as error:

@@ -135,7 +135,9 @@ def begin(
 
     What comes back takes the bytes that came.
     """
-    tunnel = OpenedTunnel(plane, outer.client_address, inside, context is not None)
+    # Whose CONNECT it was.
+    account = next((exchange.account for exchange in outer.exchanges), None)
+    tunnel = OpenedTunnel(plane, outer.client_address, inside, context is not None, account)
     inner: ClientConnection
     protocol: Any
     if context is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from html import escape
 from http import HTTPStatus
+from typing import Final
 
-from twistedproxy.errors import ProxyError
+from twistedproxy.accounts.authenticator import Authenticator
+from twistedproxy.errors import CredentialsRefused, ProxyError
 from twistedproxy.http.accept import accepts_html
 from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.message import FieldLine, RequestHead
 from twistedproxy.http.proxy_status import proxy_status
 from twistedproxy.http.writer import response_bytes
+
+PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 _HTML = """<!doctype html>
 <html lang="en">
@@ -45,8 +49,13 @@ def phrase_of(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tuple[list[FieldLine], bytes]:
-    """The fields and the content that tell a client of an error. ``name`` is the proxy's pseudonym."""
+def error_page(
+    error: ProxyError, request: RequestHead | None, name: str, authenticator: Authenticator | None = None
+) -> tuple[list[FieldLine], bytes]:
+    """The fields and the content that tell a client of an error. ``name`` is the proxy's pseudonym.
+
+    An error that asks for credentials has the challenges of ``authenticator`` with it (RFC 9110 section 15.5.8).
+    """
     html = accepts_html(request)
     quote = escape if html else str
     # The target is shown without its query, where secrets like to travel, and cut to a readable length.
@@ -80,6 +89,9 @@ def error_page(error: ProxyError, request: RequestHead | None, name: str) -> tup
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", proxy_status(name, error.proxy_status)),
     ]
+    if error.status == PROXY_AUTHENTICATION_REQUIRED and authenticator is not None:
+        stale = isinstance(error, CredentialsRefused) and error.stale
+        lines += [(b"Proxy-Authenticate", challenge) for challenge in authenticator.challenges(stale=stale)]
     return lines, content.encode("utf-8", "replace")
 
 

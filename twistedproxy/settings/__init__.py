@@ -1,6 +1,7 @@
 """The operator's file in, typed and frozen Settings out; every error with its place."""
 
 from twistedproxy.settings.access import AccessRule, AccessSettings
+from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
@@ -21,6 +22,8 @@ from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 __all__ = [
     "AccessRule",
     "AccessSettings",
+    "AccountGroup",
+    "AccountsSettings",
     "ControlSettings",
     "DownstreamSettings",
     "ForwardingSettings",
@@ -32,6 +35,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Sources",
+    "StaticAccount",
     "TLSSettings",
     "TunnelSettings",
     "UpstreamHost",

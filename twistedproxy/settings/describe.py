@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from twistedproxy.settings.access import AccessSettings
+from twistedproxy.settings.accounts import AccountsSettings, has_accounts
 from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
 from twistedproxy.settings.hosts import DEFAULTS
 from twistedproxy.settings.interception import InterceptSettings
@@ -43,7 +44,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 f"it listens on {_sentences(beyond)}, but serves only clients on this machine: "
                 "clients elsewhere will be refused: set access.clients."
             )
-    elif reaches_everybody(access.clients):
+    elif reaches_everybody(access.clients) and not _guarded(settings.accounts):
         if beyond:
             yield (
                 f"THIS IS AN OPEN PROXY: it listens on {_sentences(beyond)} and serves everybody who can "
@@ -72,6 +73,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 "with the rights of this machine."
             )
     yield from _about_rules(access)
+    yield from _about_accounts(settings.accounts, endpoints)
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
@@ -108,6 +110,40 @@ def _rules(access: AccessSettings) -> Iterator[str]:
         yield f"{what} asked in order; a request on which none decides is {otherwise}."
     elif access.default == "deny":
         yield "There is no access rule, and every request is denied."
+
+
+def _guarded(accounts: AccountsSettings) -> bool:
+    """Whether strangers need an account."""
+    return accounts.required and not reaches_everybody(accounts.exempt_clients)
+
+
+def _about_accounts(accounts: AccountsSettings, endpoints: Sequence[Endpoint]) -> Iterator[str]:
+    if accounts.exempt_clients and not accounts.required:
+        yield "accounts.exempt_clients means nothing unless accounts.required is true."
+    elif accounts.required and reaches_everybody(accounts.exempt_clients):
+        yield "accounts.required means nothing: accounts.exempt_clients are everybody."
+    readable = [one for one in endpoints if one.loopback_only is False and one.kind not in ("ssl", "tls")]
+    if readable and "basic" in accounts.schemes and has_accounts(accounts):
+        yield (
+            f"names and passwords can be read on the way to {_sentences(readable)}: listen with TLS (ssl:), or let "
+            'accounts.schemes be ["digest"].'
+        )
+
+
+def _accounts(accounts: AccountsSettings) -> Iterator[str]:
+    if not (accounts.required or has_accounts(accounts)):
+        return
+    sources = [one for one in (accounts.htpasswd_file, accounts.digest_file) if one]
+    if accounts.static:
+        sources.append(f"the settings ({_joined(one.name for one in accounts.static)})")
+    sources += accounts.checkers
+    exempt = f", but for those of {_clients(accounts.exempt_clients)}" if accounts.exempt_clients else ""
+    need = f"Every request needs an account{exempt}" if accounts.required else "No request needs an account"
+    whose = _joined(sources) or "nobody"
+    yield f"{need}. Accounts are those of {whose}; they are proven by {_joined(accounts.schemes)}."
+    slow = f"waits for up to {duration_text(accounts.slow_down)}" if accounts.slow_down else "does not wait"
+    kept = f"for {duration_text(accounts.cache_ttl)}" if accounts.cache_ttl else "not at all"
+    yield f"A right password is remembered {kept}; an address that brought a wrong one {slow} with the next."
 
 
 def _about_intercept(intercept: InterceptSettings) -> Iterator[str]:
@@ -182,6 +218,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield f"It serves {_clients(access.clients)}; other clients are refused."
     yield _tunnels(access)
     yield from _rules(access)
+    yield from _accounts(settings.accounts)
     refused = _joined(access.refuse_destinations)
     yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
     via = settings.forwarding.via

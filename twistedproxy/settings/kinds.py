@@ -18,6 +18,13 @@ from msgspec import Meta
 
 from twistedproxy.settings import quantities
 from twistedproxy.settings.access_rules import check_access_rule
+from twistedproxy.settings.account_entries import (
+    check_account_group,
+    check_dotted,
+    check_realm,
+    check_scheme,
+    check_static_account,
+)
 from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
@@ -84,6 +91,11 @@ def flag(description: str) -> Meta:
     return Meta(description=description, examples=[False], extra={"kind": "flag"})
 
 
+def switch(description: str) -> Meta:
+    """True or false, of which false is the default."""
+    return Meta(description=description, examples=[True], extra={"kind": "flag"})
+
+
 def choice(description: str, choices: Sequence[str], *, examples: Sequence[str] = ()) -> Meta:
     """One of a few words."""
     extra = {"kind": "choice", "choices": tuple(choices)}
@@ -148,6 +160,17 @@ def _file_path(value: object) -> object:
     return value
 
 
+def _credential_path(value: object) -> object:
+    if value != "":
+        check_credential(value)
+    return value
+
+
+def _realm(value: object) -> object:
+    check_realm(value)
+    return value
+
+
 def _workers(value: object) -> object:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS):
         return value
@@ -191,7 +214,7 @@ def _network(words: Mapping[str, str]) -> Read:
     return read
 
 
-def _list(value: object) -> object:
+def _list(value: object) -> tuple[object, ...]:
     if not isinstance(value, (list, tuple)):
         raise Unfit
     return tuple(value)
@@ -201,6 +224,15 @@ def _some(value: object) -> object:
     entries = _list(value)
     if not entries:
         raise Unfit("at least one endpoint")
+    return entries
+
+
+def _schemes(value: object) -> object:
+    entries = _list(value)
+    if not entries:
+        raise Unfit("at least one scheme")
+    if len({str(entry) for entry in entries}) < len(entries):
+        raise Unfit("each scheme only once")
     return entries
 
 
@@ -245,6 +277,12 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("file paths", 'a list such as ["/etc/ssl/internal.pem"]', _list, each=check_credential),
             Kind("upstream hosts", "a list of tables", _list, each=check_upstream_host),
             Kind("access rules", "a list of tables", _list, each=check_access_rule),
+            Kind("credential path", "a string", _credential_path),
+            Kind("static accounts", "a list of tables", _list, each=check_static_account),
+            Kind("account groups", "a list of tables", _list, each=check_account_group),
+            Kind("dotted names", 'a list such as ["example_site.Checker"]', _list, each=check_dotted),
+            Kind("schemes", 'a list such as ["digest", "basic"]', _schemes, each=check_scheme),
+            Kind("realm", "a string", _realm),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

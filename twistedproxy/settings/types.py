@@ -1,7 +1,7 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `access`, `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the only place
-where a key, its default, its limits and its description stand. The file is checked against them, and
+These types, with those of `access`, `accounts`, `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the
+only place where a key, its default, its limits and its description stand. The file is checked against them, and
 ``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are float seconds and sizes
 int bytes once they are loaded.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from twistedproxy.settings.access import AccessSettings
+from twistedproxy.settings.accounts import AccountsSettings
 from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
@@ -331,6 +332,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     resolver: ResolverSettings = ResolverSettings()
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
+    accounts: AccountsSettings = AccountsSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
     tls: TLSSettings = TLSSettings()
     intercept: InterceptSettings = InterceptSettings()

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner
 
 from twistedproxy import __version__
+from twistedproxy.accounts.files import AccountsError
 from twistedproxy.control.link import (
     Begin,
     CannotUse,
@@ -114,7 +115,7 @@ class WorkerEnd(LinkEnd):
             self._listeners.open(orders.listen, worker.factory.at)
             worker.workers = orders.workers
             worker.use(orders.settings, orders.generation, self._listeners)
-        except (CannotListen, TrustError) as error:
+        except (AccountsError, CannotListen, TrustError) as error:
             raise CannotUse(str(error)) from error
         self._set_level(orders.level)
         complaint = ""

@@ -1,0 +1,1 @@
+"""Who uses the proxy: accounts, and how clients prove that one is theirs."""

@@ -1,0 +1,132 @@
+"""The portal of `twisted.cred` that clients have to pass: a realm whose avatars are accounts, and its checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernameDigestHash, IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twistedproxy.accounts.account import Account, IAccount
+from twistedproxy.accounts.hashes import verify
+from twistedproxy.accounts.roster import Roster
+from twistedproxy.http.digest import DigestResponse
+
+T = TypeVar("T")
+
+AvatarId: TypeAlias = bytes | tuple[()]
+"""What a checker finds, as `twisted.cred` has it: here always a name."""
+
+
+class InThread(Protocol):
+    """Calls something in a thread, and fires with what it returns."""
+
+    def __call__(self, work: Callable[[], T]) -> Deferred[T]:
+        """Call ``work`` there."""
+
+
+@implementer(IUsernameDigestHash)
+class DigestCredentials:
+    """A Digest as credentials of `twisted.cred`."""
+
+    def __init__(self, response: DigestResponse) -> None:
+        self.username = response.name
+        self._response = response
+
+    def checkHash(self, digestHash: bytes) -> bool:
+        """Whether it was made with the password of that digest."""
+        return self._response.proves(digestHash)
+
+
+@implementer(ICredentialsChecker)
+class PasswordChecker:
+    """Checks names and passwords by a roster, and by the operator's own checkers for names that it does not have."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, roster: Roster, in_thread: InThread) -> None:
+        self._roster = roster
+        self._in_thread = in_thread
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
+        """The account's name; fails with `UnauthorizedLogin`."""
+        name, password = credentials.username, credentials.password
+        roster = self._roster
+        hashed = roster.hashes.get(name)
+        if hashed is not None:
+            return self._in_thread(lambda: verify(hashed, password)).addCallback(_settled, name)
+        if roster.checkers:
+            return self._ask(credentials, 0)
+        decoy = roster.decoy(name)
+        if decoy is None:
+            return fail(UnauthorizedLogin())
+        return self._in_thread(lambda: verify(decoy, password)).addCallback(lambda _: _settled(False, name))
+
+    def _ask(self, credentials: Any, number: int) -> Deferred[AvatarId]:
+        """Ask the operator's checkers, from ``number`` on."""
+        checkers = self._roster.checkers
+        asked: Deferred[Any] = maybeDeferred(checkers[number].requestAvatarId, credentials)
+
+        def named(avatar: object) -> AvatarId:
+            if isinstance(avatar, str):
+                avatar = avatar.encode()
+            if not isinstance(avatar, bytes) or not avatar:
+                # Nobody in particular, as twisted.cred has it, is no account.
+                raise UnauthorizedLogin()
+            return avatar
+
+        def next_one(failure: Failure) -> Any:
+            failure.trap(UnauthorizedLogin)
+            return self._ask(credentials, number + 1) if number + 1 < len(checkers) else failure
+
+        answered: Deferred[Any] = asked.addCallback(named).addErrback(next_one)
+        return answered
+
+
+@implementer(ICredentialsChecker)
+class DigestChecker:
+    """Checks Digests by a roster; that takes microseconds."""
+
+    credentialInterfaces = (IUsernameDigestHash,)
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
+        """The account's name; fails with `UnauthorizedLogin`."""
+        name = credentials.username
+        digest = self._roster.digests.get(name)
+        # One that nobody's is, so that it takes as long.
+        fits = credentials.checkHash(digest or b"0" * 64)
+        return succeed(name) if fits and digest is not None else fail(UnauthorizedLogin())
+
+
+@implementer(IRealm)
+class Accounts:
+    """The realm: what an account is once its name is proven."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: Any) -> tuple[Any, Account, Callable[[], None]]:
+        """The account of that name, which there is nothing to log out of."""
+        if IAccount not in interfaces:
+            raise NotImplementedError("only accounts can be had here")
+        return IAccount, self._roster.account(avatarId), lambda: None
+
+
+def portal_to(roster: Roster, in_thread: InThread) -> Portal:
+    """The portal to the accounts of ``roster``."""
+    return Portal(Accounts(roster), [PasswordChecker(roster, in_thread), DigestChecker(roster)])
+
+
+def _settled(fits: bool, name: bytes) -> AvatarId:
+    if not fits:
+        raise UnauthorizedLogin()
+    return name

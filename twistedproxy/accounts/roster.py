@@ -1,0 +1,208 @@
+"""What the settings of accounts come to, with the files that they name read: who there is, and who needs to be one.
+
+Frozen: a reload makes another one, and so does a change of the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.python.reflect import namedAny
+
+from twistedproxy.access.addresses import AddressSet
+from twistedproxy.accounts import hashes
+from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.files import (
+    AccountsError,
+    Stamp,
+    located,
+    read_content,
+    read_digests,
+    read_groups,
+    read_hashes,
+    stamp,
+)
+from twistedproxy.settings.accounts import AccountsSettings, StaticAccount, has_accounts
+from twistedproxy.settings.load import Fault
+from twistedproxy.settings.types import Settings
+
+T = TypeVar("T")
+
+NO_GROUPS: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Roster:
+    """The accounts, by name. Made with `of`.
+
+    ``hashes`` are those of passwords, ``digests`` those for the scheme Digest. ``files`` are those that it was read
+    from, with what tells whether they have changed since.
+    """
+
+    settings: AccountsSettings
+    hashes: Mapping[bytes, bytes]
+    digests: Mapping[bytes, bytes]
+    groups: Mapping[bytes, frozenset[str]]
+    checkers: Sequence[Any]
+    exempt: AddressSet
+    files: Mapping[str, Stamp]
+    decoys: Sequence[bytes]
+
+    @classmethod
+    def of(cls, settings: AccountsSettings, environment: Mapping[str, str] = os.environ) -> Roster | None:
+        """Read what ``settings`` name; None where they know of no account and want none. Raises `AccountsError`."""
+        if not (settings.required or has_accounts(settings)):
+            return None
+        return _read(settings, [checker_of(name) for name in settings.checkers], environment)
+
+    def again(self, environment: Mapping[str, str] = os.environ) -> Roster:
+        """The same, with the files as they are now. Raises `AccountsError`."""
+        return _read(self.settings, self.checkers, environment)
+
+    def __repr__(self) -> str:
+        return f"<Roster accounts={self.count} checkers={len(self.checkers)}>"
+
+    @property
+    def count(self) -> int:
+        """How many accounts there are, but for those that only checkers know."""
+        return len(self.hashes.keys() | self.digests.keys())
+
+    def needed_from(self, client: str) -> bool:
+        """Whether a request of the client at an address needs an account."""
+        return self.settings.required and client not in self.exempt
+
+    def account(self, name: bytes) -> Account:
+        """The account of that name, whether it is in here or a checker of the operator's knows it."""
+        return Account(name, self.groups.get(name, NO_GROUPS))
+
+    def decoy(self, name: bytes) -> bytes | None:
+        """A hash to check a password against when nobody is called ``name``, so that it takes as long; None for none.
+
+        Always the same for one name: who tries it twice learns nothing.
+        """
+        return self.decoys[hash(name) % len(self.decoys)] if self.decoys else None
+
+
+def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapping[str, str]) -> Roster:
+    files: dict[str, Stamp] = {}
+    mistakes: list[str] = []
+
+    def content(path: str, secret: bool = True) -> tuple[str, bytes]:
+        path = located(path, environment)
+        # Before it is read, so that a change meanwhile is seen later.
+        files[path] = stamp(path)
+        return path, read_content(path, secret=secret)
+
+    def took(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except AccountsError as error:
+            mistakes.append(str(error))
+            return otherwise
+
+    passwords: dict[bytes, bytes] = {}
+    digests: dict[bytes, bytes] = {}
+    groups: dict[bytes, set[str]] = {}
+    realm = settings.realm.encode("ascii")
+    if settings.htpasswd_file:
+        passwords = took(lambda: read_hashes(*content(settings.htpasswd_file)), passwords)
+    if settings.digest_file:
+        digests = took(lambda: read_digests(*content(settings.digest_file), realm), digests)
+    if settings.group_file:
+        groups = took(lambda: read_groups(*content(settings.group_file, False)), groups)
+    for one in settings.static:
+        name = one.name.encode()
+        if one.password_file:
+            passwords[name] = took(partial(_hash_of_file, one.password_file, content), b"")
+        else:
+            passwords[name] = took(partial(_static_hash, one), b"")
+        groups.setdefault(name, set()).update(one.groups)
+    if mistakes:
+        raise AccountsError("\n".join(mistakes))
+    for group in settings.groups:
+        for member in group.members:
+            groups.setdefault(member.encode(), set()).add(group.name)
+    return Roster(
+        settings=settings,
+        hashes=passwords,
+        digests=digests,
+        groups={name: frozenset(those) for name, those in groups.items() if those},
+        checkers=checkers,
+        exempt=AddressSet.of(settings.exempt_clients, look_inside=False),
+        files=files,
+        decoys=tuple(passwords.values()),
+    )
+
+
+def _static_hash(account: StaticAccount) -> bytes:
+    hashed = account.hash.encode("ascii", "replace")
+    why = hashes.unusable(hashed)
+    if why:
+        raise AccountsError(f"the account {account.name}: its hash {why}; pyproxyctl passwd makes a new one")
+    return hashed
+
+
+def _hash_of_file(path: str, content: Callable[[str], tuple[str, bytes]]) -> bytes:
+    """The hash of the password that is a file's first line: nobody needs to keep the password itself."""
+    password = content(path)[1].partition(b"\n")[0].rstrip(b"\r")
+    if not password:
+        raise AccountsError(f"there is no password in the first line of {path}")
+    # Of the kind that may be as long as it likes; and not for long enough to be stolen, so that it may be quick.
+    return hashes.make(password, "scrypt", 14)
+
+
+def checker_of(name: str) -> Any:
+    """The checker of that dotted name. Raises `AccountsError`."""
+    try:
+        found = namedAny(name)
+        if not ICredentialsChecker.providedBy(found) and callable(found):
+            found = found()
+    except Exception as error:
+        # Whatever an operator's own module raises; it is not known here.
+        raise AccountsError(f"{name} cannot be imported: {type(error).__name__}: {error}") from None
+    if not ICredentialsChecker.providedBy(found):
+        raise AccountsError(f"{name} provides no ICredentialsChecker")
+    if not any(
+        IUsernamePassword.isOrExtends(one) or one.isOrExtends(IUsernamePassword) for one in found.credentialInterfaces
+    ):
+        raise AccountsError(
+            f"{name} checks no names and passwords: IUsernamePassword is not in its credentialInterfaces"
+        )
+    return found
+
+
+def faults(settings: Settings, environment: Mapping[str, str] = os.environ) -> Iterator[tuple[str, Fault]]:
+    """What is wrong with the accounts that ``settings`` name, by key path, as `twistedproxy.settings.load.Check`."""
+    wanted = settings.accounts
+    if wanted.required and not has_accounts(wanted):
+        yield "accounts.required", Fault("there is no account: name a file, static accounts or checkers")
+    if "digest" in wanted.schemes and not wanted.digest_file:
+        yield "accounts.schemes", Fault('"digest" needs accounts.digest_file')
+    for key in ("htpasswd_file", "digest_file", "group_file"):
+        path = getattr(wanted, key)
+        if path:
+            alone = AccountsSettings(realm=wanted.realm, **{key: path})
+            yield from ((f"accounts.{key}", Fault(line)) for line in _mistakes(alone, environment))
+    for number, account in enumerate(wanted.static):
+        within = "hash" if account.hash else "password_file"
+        for line in _mistakes(AccountsSettings(static=(account,)), environment):
+            yield "accounts.static", Fault(line, number, within)
+    for number, name in enumerate(wanted.checkers):
+        try:
+            checker_of(name)
+        except AccountsError as error:
+            yield "accounts.checkers", Fault(str(error), number)
+
+
+def _mistakes(settings: AccountsSettings, environment: Mapping[str, str]) -> list[str]:
+    try:
+        _read(settings, (), environment)
+    except AccountsError as error:
+        return str(error).splitlines()
+    return []

@@ -1,0 +1,125 @@
+"""What may stand in the lists of ``accounts``: accounts and groups as tables, schemes, and names of checkers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+from twistedproxy.settings.paths import check_credential
+from twistedproxy.settings.problems import Unfit
+from twistedproxy.settings.spelling import toml_string
+
+SCHEMES: Final = ("digest", "basic")
+
+LONGEST_NAME: Final = 255
+"""Bytes in UTF-8 of an account's name."""
+
+_DOTTED: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_REALM: Final = re.compile(r"[ !#-\[\]-~]{1,64}")
+
+Checks = Mapping[str, Callable[[object], None]]
+
+
+def check_name(value: object) -> None:
+    """Accept the name of an account; else `Unfit` says why not. RFC 7617 section 2: no colon, no control characters."""
+    if not isinstance(value, str):
+        raise Unfit('a name such as "ann"')
+    if not value or ":" in value or not value.isprintable() or value != value.strip():
+        raise Unfit("a name of printable characters, without a colon, that neither begins nor ends with a space")
+    if len(value.encode()) > LONGEST_NAME:
+        raise Unfit(f"a name of {LONGEST_NAME} bytes at most")
+
+
+def check_group(value: object) -> None:
+    """Accept the name of a group, which is one word; else `Unfit` says why not."""
+    check_name(value)
+    if len(str(value).split()) != 1:
+        raise Unfit("the name of a group, without spaces")
+
+
+def check_realm(value: object) -> None:
+    """Accept a realm (RFC 9110 section 11.5); else `Unfit` says why not."""
+    if not isinstance(value, str):
+        raise Unfit
+    if not _REALM.fullmatch(value) or value != value.strip():
+        raise Unfit("a realm of 1 to 64 printable ASCII characters, without double quotes and backslashes")
+
+
+def check_scheme(value: object) -> None:
+    """Accept the name of a scheme."""
+    if value not in SCHEMES:
+        close = get_close_matches(value.lower(), SCHEMES, 1) if isinstance(value, str) else []
+        raise Unfit('"basic" or "digest"', f"did you mean {toml_string(close[0])}?" if close else "")
+
+
+def check_dotted(value: object) -> None:
+    """Accept the dotted name of something in a module."""
+    if not isinstance(value, str) or not _DOTTED.fullmatch(value):
+        raise Unfit('a dotted name such as "example_site.directory.Checker"')
+
+
+def check_static_account(entry: object) -> None:
+    """Accept one table of ``accounts.static``; else `Unfit` says what is wrong, and in which of its keys."""
+    table = _table(entry, _STATIC, 'a table such as { name = "ci", password_file = "$CREDENTIALS_DIRECTORY/ci" }')
+    if ("hash" in table) == ("password_file" in table):
+        raise Unfit("either the key hash or the key password_file")
+
+
+def check_account_group(entry: object) -> None:
+    """Accept one table of ``accounts.groups``; else `Unfit` says what is wrong, and in which of its keys."""
+    table = _table(entry, _GROUP, 'a table such as { name = "staff", members = ["ann"] }')
+    if "members" not in table:
+        raise Unfit("the key members, with the names of the accounts")
+
+
+def _table(entry: object, checks: Checks, noun: str) -> Mapping[str, object]:
+    if not isinstance(entry, Mapping):
+        raise Unfit(noun)
+    for name in entry:
+        if name not in checks:
+            if name == "password":
+                raise Unfit(message="a password must not stand in the settings: use hash or password_file", within=name)
+            close = get_close_matches(str(name)[:64], checks, 1, 0.6)
+            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
+            raise Unfit(message=f"unknown key{hint}", within=str(name))
+    if "name" not in entry:
+        raise Unfit("the key name")
+    for name, value in entry.items():
+        _within(checks[name], name, value)
+    return entry
+
+
+def _within(check: Callable[[object], None], name: str, value: object) -> None:
+    try:
+        check(value)
+    except Unfit as unfit:
+        place = f"{name}{unfit.within}" if unfit.within else name
+        if unfit.message:
+            raise Unfit(message=unfit.message, within=place) from None
+        said = unfit.value if unfit.within else value
+        raise Unfit(unfit.expected or "a string", unfit.hint, within=place, value=said) from None
+
+
+def _each(check: Callable[[object], None]) -> Callable[[object], None]:
+    def check_list(value: object) -> None:
+        if not isinstance(value, (list, tuple)):
+            raise Unfit("a list")
+        for number, one in enumerate(value):
+            _within(check, f"[{number}]", one)
+
+    return check_list
+
+
+def _hash(value: object) -> None:
+    # Whether it can be used is looked at where it is used. What stands there may be a password: it is not repeated.
+    if not isinstance(value, str) or not value.startswith("$") or not value.isascii() or not value.isprintable():
+        raise Unfit(message='expected the hash of a password, such as "$2b$12$...": pyproxyctl passwd makes one')
+
+
+_STATIC: Final[Checks] = MappingProxyType(
+    {"name": check_name, "hash": _hash, "password_file": check_credential, "groups": _each(check_group)}
+)
+_GROUP: Final[Checks] = MappingProxyType({"name": check_group, "members": _each(check_name)})

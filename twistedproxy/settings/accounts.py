@@ -1,0 +1,159 @@
+"""The settings of accounts: who has one, and how clients prove that it is theirs; `types` puts them together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from twistedproxy.settings.kinds import count, duration, special, switch
+
+
+class StaticAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One account; exactly one of ``hash`` and ``password_file`` is not empty."""
+
+    name: str
+    hash: str = ""
+    password_file: str = ""
+    groups: tuple[str, ...] = ()
+
+
+class AccountGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A group, and the names of the accounts that are in it."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who has an account of the proxy, and how clients prove that it is theirs."""
+
+    required: Annotated[
+        bool,
+        switch(
+            "Whether every request needs an account, but for those of `exempt_clients`. Others are answered with 407 "
+            "(`credentials_wanted`). When false, a request may come without one; credentials that do come are checked "
+            "all the same, and wrong ones are answered with 407 (`credentials_refused`)."
+        ),
+    ] = False
+    exempt_clients: Annotated[
+        tuple[str, ...],
+        special(
+            "clients",
+            "The clients that need no account, as in `access.clients`.",
+            examples=[["loopback", "192.168.7.0/24"]],
+        ),
+    ] = ()
+    htpasswd_file: Annotated[
+        str,
+        special(
+            "credential path",
+            "The file with accounts and hashes of their passwords, in htpasswd's format: `name:hash`, one a line. "
+            "`pyproxyctl passwd` maintains it. The hashes are bcrypt, scrypt (`$scrypt$`), or SHA-256 and SHA-512 "
+            "crypt (`$5$`, `$6$`); others are refused. `$CREDENTIALS_DIRECTORY/` may stand at the beginning. The file "
+            "must not be readable by everybody. When it changes it is read again, within a second or so.",
+            examples=["/etc/twistedproxy/accounts"],
+        ),
+    ] = ""
+    digest_file: Annotated[
+        str,
+        special(
+            "credential path",
+            "The file with the accounts that can use the scheme `digest`, in htdigest's format but with SHA-256: "
+            "`name:realm:digest`, where the digest is the SHA-256 of `name:realm:password` in hexadecimal digits. "
+            "`pyproxyctl passwd --digest` maintains it. Lines of other realms are left out. Whoever reads a digest can "
+            "use it in the place of the password. Otherwise as `htpasswd_file`.",
+            examples=["/etc/twistedproxy/accounts.digest"],
+        ),
+    ] = ""
+    group_file: Annotated[
+        str,
+        special(
+            "credential path",
+            "The file with groups: `group: name name`, one a line. Read as `htpasswd_file` is.",
+            examples=["/etc/twistedproxy/groups"],
+        ),
+    ] = ""
+    static: Annotated[
+        tuple[StaticAccount, ...],
+        special(
+            "static accounts",
+            "Accounts that stand in the settings: a table `[[accounts.static]]` for each. `name` is the account's, "
+            "`hash` that of its password as in `htpasswd_file`, or `password_file` the file with the password itself, "
+            "such as one of systemd's credentials; `groups` are those it is in. They go before "
+            "those in `htpasswd_file`.",
+            examples=[[{"name": "ci", "password_file": "$CREDENTIALS_DIRECTORY/ci"}]],
+        ),
+    ] = ()
+    groups: Annotated[
+        tuple[AccountGroup, ...],
+        special(
+            "account groups",
+            "Groups that stand in the settings: a table `[[accounts.groups]]` for each, with its `name` and the "
+            "names of its `members`.",
+            examples=[[{"name": "staff", "members": ["ann", "bob"]}]],
+        ),
+    ] = ()
+    checkers: Annotated[
+        tuple[str, ...],
+        special(
+            "dotted names",
+            "Checkers of your own for names that are in none of the above: dotted names of objects that provide "
+            "Twisted's `ICredentialsChecker` for `IUsernamePassword`, or of classes and functions that make one when "
+            "they are called without arguments. They are imported at the start and asked in turn.",
+            examples=[["example_site.directory.Checker"]],
+        ),
+    ] = ()
+    schemes: Annotated[
+        tuple[str, ...],
+        special(
+            "schemes",
+            "How clients may prove who they are, the best first: `basic` (RFC 7617; the password can be read on the "
+            "way, unless the listener is `ssl:`), `digest` (RFC 7616 with SHA-256, for the accounts in `digest_file`).",
+            examples=[["digest", "basic"]],
+        ),
+    ] = ("basic",)
+    realm: Annotated[
+        str,
+        special(
+            "realm",
+            "What clients call the proxy when they ask a person for the password. The digests of `digest_file` depend "
+            "on it.",
+            examples=["example.com proxy"],
+        ),
+    ] = "proxy"
+    cache_ttl: Annotated[
+        float,
+        duration(
+            "How long each worker remembers that a name and a password were right, so that the hash, which is slow on "
+            "purpose, is not made for each request. It is forgotten at once when the account changes. 0 remembers "
+            "nothing.",
+            least=0,
+            most=86400,
+            examples=["15m"],
+        ),
+    ] = 300.0
+    cache_size: Annotated[
+        int,
+        count("How many names and passwords each worker remembers in that way.", examples=[100_000]),
+    ] = 10_000
+    slow_down: Annotated[
+        float,
+        duration(
+            "The longest that a client's address waits after a wrong password before its next one is looked at. The "
+            "wait begins at a sixteenth of this and doubles with each failure. Passwords that are known to be right "
+            "do not wait, nor do other addresses. 0 lets nobody wait.",
+            least=0,
+            most=3600,
+            examples=["30s"],
+        ),
+    ] = 8.0
+    threads: Annotated[
+        int,
+        count("How many passwords each worker checks at the same time, in a thread each.", most=64, examples=[4]),
+    ] = 2
+
+
+def has_accounts(accounts: AccountsSettings) -> bool:
+    """Whether the settings know of anybody who may have an account."""
+    return bool(accounts.htpasswd_file or accounts.digest_file or accounts.static or accounts.checkers)
