@@ -60,7 +60,7 @@ def test_every_command_has_the_common_options_and_help(run: Callable[..., Any]) 
         assert ended.code == 0
         assert command.help
         missing = {"--json", "--socket", "--answer-timeout"} - set(re.findall(r"--[a-z-]+", ended.out))
-        asks_nobody = path in ("completion", "install-service", "uninstall-service")
+        asks_nobody = path in ("completion", "install-service", "passwd", "uninstall-service")
         assert missing == ({"--json", "--socket", "--answer-timeout"} if asks_nobody else set()), path
 
 

@@ -18,6 +18,7 @@ from twistedproxy.cli.learned import learned
 from twistedproxy.cli.lifecycle import drain, health, log_level, metrics, reload, upgrade
 from twistedproxy.cli.outcomes import EXIT_CODES, UNEXPECTED, ControlError, Refused
 from twistedproxy.cli.output import show_error, show_json
+from twistedproxy.cli.passwd import passwd
 from twistedproxy.cli.settings import settings
 from twistedproxy.cli.status import status
 
@@ -86,7 +87,7 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(status, connections, settings, explain, reload, drain, upgrade),
-    *(log_level, health, metrics, ca, learned, env),
+    *(log_level, health, metrics, ca, learned, env, passwd),
 ):
     commands.add_command(_command)
 
