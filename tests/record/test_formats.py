@@ -266,6 +266,19 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
 ]
 
 
+def test_names_of_users_are_utf_8_in_json(finished: Make) -> None:
+    written = [JSONFormat()(finished(user=user)).decode() for user in ("Jörg".encode(), b"J\xf6rg", b"a\tb")]
+    assert [
+        '"user":"J\\u00f6rg"' in written[0],
+        '"user":"J\\u00f6rg"' in written[1],
+        '"user":"a\\tb"' in written[2],
+    ] == [
+        True,
+        True,
+        True,
+    ]
+
+
 @pytest.mark.parametrize(("changes", "line"), SQUID_LINES)
 def test_squid(finished: Make, changes: dict[str, Any], line: bytes) -> None:
     assert SquidFormat()(finished(**changes)) == line

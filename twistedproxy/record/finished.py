@@ -43,7 +43,7 @@ class FinishedExchange(Protocol):
 
     @property
     def user(self) -> bytes:
-        """Who the client proved to be; empty when nobody."""
+        """Who the client proved to be, or claimed to be where that was refused; empty when nobody."""
         ...
 
     @property

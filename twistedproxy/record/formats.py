@@ -221,15 +221,26 @@ def _as_text(value: bytes) -> str | None:
     return value.decode("latin-1") if value else None
 
 
-class JSONFormat:
-    """One JSON object a line, see `JSONLine`. Bytes of strangers are read as ISO 8859-1: none is lost."""
+def _as_name(value: bytes) -> str | None:
+    try:
+        return value.decode("utf-8") or None
+    except UnicodeDecodeError:
+        return _as_text(value)
 
-    __slots__ = ("_encode", "_times", "_words")
+
+class JSONFormat:
+    """One JSON object a line, see `JSONLine`. Bytes of strangers are read as ISO 8859-1: none is lost.
+
+    Only the user's name is read as UTF-8, where it is that (RFC 7617 section 2.1).
+    """
+
+    __slots__ = ("_encode", "_names", "_times", "_words")
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
         self._times = Cached(_rfc3339_second, size=64)
         self._words = Cached(_as_text)
+        self._names = Cached(_as_name)
 
     def __repr__(self) -> str:
         return "<JSONFormat>"
@@ -263,7 +274,7 @@ class JSONFormat:
             exchange.kind,
             exchange.client_address,
             exchange.client_port,
-            words[exchange.user],
+            self._names[exchange.user],
             words[exchange.method],
             _as_text(without_userinfo(exchange.url)),
             words[exchange.version],
