@@ -165,23 +165,11 @@ class CredentialsWanted(Refused):
     reason = "credentials_wanted"
 
 
-class CredentialsRefused(Refused):
+class CredentialsRefused(CredentialsWanted):
     """The name and the password that came with the request are not those of an account of this proxy."""
 
-    status = 407
     reason = "credentials_refused"
-
-    def __init__(self, detail: str = "", particulars: Sequence[str] = (), *, stale: bool = False) -> None:
-        super().__init__(detail, particulars)
-        self.stale = stale
-        """Whether they were right, and only made for a nonce that is too old (RFC 7616 section 3.3)."""
-
-
-class AttemptsExceeded(Refused):
-    """Too many names and passwords from your address wait to be checked by this proxy."""
-
-    status = 429
-    reason = "credentials_attempts_exceeded"
+    stale = False  # whether it was only the nonce that they were made for (RFC 7616 section 3.3)
 
 
 class AccountsUnavailable(ProxyError):

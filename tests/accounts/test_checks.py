@@ -13,7 +13,7 @@ from twistedproxy.accounts.checkers import portal_to
 from twistedproxy.accounts.checks import LONGEST_CHECK, MOST_WAITING, Check, Checks
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.accounts.slowing import Slowing
-from twistedproxy.errors import AccountsUnavailable, AttemptsExceeded, CredentialsRefused, ProxyError
+from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
 from twistedproxy.settings.accounts import AccountsSettings, StaticAccount
 
 
@@ -105,7 +105,7 @@ def test_the_queue_of_an_address_is_bounded() -> None:
     office = Office()
     for _ in range(MOST_WAITING + 1):
         office.bring(b"guess")
-    with pytest.raises(AttemptsExceeded):
+    with pytest.raises(AccountsUnavailable, match="64 names and passwords of your address wait"):
         office.bring(b"guess")
     office.bring(b"secret", "b")
 

@@ -180,7 +180,9 @@ class Authenticator:
             raise CredentialsRefused("its Digest is for another URL")
         response.method = request.method
         if not self._nonces.fresh(response.nonce, response.number):
-            raise CredentialsRefused("its nonce is too old, or has been used", stale=True)
+            error = CredentialsRefused("its nonce is too old, or has been used")
+            error.stale = True
+            raise error
         proof = _Once(response, self._nonces)
         return Check(self._checks, proof, name=response.name, place=place_of(request.client_address), quick=True)
 

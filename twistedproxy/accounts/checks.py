@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from twistedproxy.accounts.account import Account, IAccount
 from twistedproxy.accounts.slowing import Slowing
-from twistedproxy.errors import AccountsUnavailable, AttemptsExceeded, CredentialsRefused, ProxyError
+from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
 
 MOST_WAITING: Final = 64
 """Checks of one address that may wait."""
@@ -123,12 +123,12 @@ class Checks:
         return self._by_key.get(key)
 
     def add(self, check: Check) -> None:
-        """Take up ``check``, which may be over at once. Raises `AttemptsExceeded`."""
+        """Take up ``check``, which may be over at once. Raises `AccountsUnavailable`."""
         queue = self._queues.get(check.place)
         if queue is None:
             queue = self._queues[check.place] = _Queue()
         elif len(queue.checks) >= MOST_WAITING:
-            raise AttemptsExceeded()
+            raise AccountsUnavailable(f"{MOST_WAITING} names and passwords of your address wait to be checked")
         queue.checks.append(check)
         if check.key:
             self._by_key[check.key] = check

@@ -150,7 +150,7 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ] = 8.0
     threads: Annotated[
         int,
-        count("How many passwords each worker checks at the same time, in a thread each.", most=64, examples=[4]),
+        count("How many passwords each worker checks at the same time, in a thread each.", most=8, examples=[4]),
     ] = 2
 
 
