@@ -95,6 +95,12 @@ def test_who() -> None:
     assert matching.negated(matching.names(["ann"]))("bob")
 
 
+@given(st.lists(st.text("ab*?:/", min_size=1, max_size=6), min_size=1, max_size=4), st.text("ab:/", max_size=8))
+def test_a_prefilter_lets_pass_what_any_of_them_fits(globs: list[str], text: str) -> None:
+    prefilter = Prefilter(lambda _: (text,), [(1 << number, [glob]) for number, glob in enumerate(globs)])
+    assert prefilter.lets_pass(question()) is any(pattern(glob)(text) for glob in globs)
+
+
 def test_a_prefilter_knows_of_globs_only() -> None:
     prefilter = Prefilter(lambda asked: asked.field(b"x"), [(1, ["curl*"]), (2, ["a", "~b"]), (4, ["*bot*"])])
     assert prefilter.rules == 5

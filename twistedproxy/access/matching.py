@@ -28,6 +28,7 @@ ANYBODY: Final = "*"
 """Who may stand among users and groups for all of them."""
 
 _MEMO_SIZE: Final = 4096
+_WILD: Final = re.compile(r"[*?]")
 
 
 class Table(dict[Value, int]):
@@ -129,10 +130,11 @@ class HostIndex:
 class Prefilter:
     """Whether any rule's pattern can fit: the globs of all of them in one expression.
 
-    ``texts`` brings what they are held against in a question: nothing, where there is no such thing.
+    ``texts`` brings what they are held against in a question: nothing, where there is no such thing. Before, it is seen
+    whether there is anything in a text that one of the globs has between its stars, which is quicker told.
     """
 
-    __slots__ = ("_any", "rules", "texts")
+    __slots__ = ("_any", "_telling", "rules", "texts")
 
     def __init__(self, texts: Callable[[Question], Sequence[str]], rules: Iterable[tuple[int, Sequence[str]]]) -> None:
         self.texts = texts
@@ -144,14 +146,23 @@ class Prefilter:
                 self.rules |= rule
                 globs.update(entries)
         self._any = re.compile("|".join(map(glob_expression, sorted(globs))), re.DOTALL).fullmatch
+        telling = sorted(set(map(_telling_piece, globs)))
+        self._telling = re.compile("|".join(map(re.escape, telling))).search
 
     def __repr__(self) -> str:
         return f"<Prefilter {self.rules.bit_count()} rules>"
 
     def lets_pass(self, question: Question) -> bool:
         """Whether one of the globs fits."""
-        fullmatch = self._any
-        return any(fullmatch(text) is not None for text in self.texts(question))
+        telling, fullmatch = self._telling, self._any
+        return any(telling(text) is not None and fullmatch(text) is not None for text in self.texts(question))
+
+
+def _telling_piece(glob: str) -> str:
+    """What a text that ``glob`` fits has in it, and few others do; perhaps nothing."""
+    pieces = _WILD.split(glob)
+    pieces[0] = pieces[0].rpartition("://")[2]
+    return max(pieces, key=len)
 
 
 def pattern(text: str, *, ignore_case: bool = False) -> Fits:

@@ -7,6 +7,7 @@ taken out (RFC 3986 section 6.2.2), so that ``/%61dmin`` and ``/x/../admin`` are
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, Protocol
 
 from twistedproxy.access.hosts import canonical_host
@@ -112,11 +113,9 @@ class Question:
             elif len(self.target) > LONGEST_SUBJECT:
                 raise TargetTooLong(f"the rules look at URLs of up to {LONGEST_SUBJECT} characters")
             else:
-                host = canonical_host(self.host)
-                name = f"[{host}]" if ":" in host else host
-                port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
                 mark, query = self.target.partition(b"?")[1:]
-                self._url = f"{self.scheme}://{name}{port}{self.path}{(mark + query).decode('latin-1')}"
+                origin = _origin(self.scheme, self.host, self.port)
+                self._url = f"{origin}{self.path}{(mark + query).decode('latin-1')}"
         return self._url
 
     def field(self, name: bytes) -> list[str]:
@@ -128,6 +127,14 @@ class Question:
                 raise HeadTooLarge(f"the rules look at fields of up to {LONGEST_SUBJECT} characters")
             texts = self._fields[name] = [value.decode("utf-8", "replace") for value in values]
         return texts
+
+
+@lru_cache(maxsize=4096)
+def _origin(scheme: str, host: str, port: int) -> str:
+    """The beginning of a URL, up to its path, in its one spelling."""
+    host = canonical_host(host)
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
 
 
 def normal_path(path: str) -> str:
