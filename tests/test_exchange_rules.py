@@ -74,7 +74,7 @@ def test_without_rules_nothing_is_asked() -> None:
         ({"days": ["fri"], "hours": ["08:00-08:01"], "zone": "UTC"}, {}, False),
         ({"days": ["sat"], "zone": "UTC"}, {}, True),
         ({"methods": ["GET"], "schemes": ["http"], "ports": [80], "ways": ["plain"]}, {}, False),
-        ({"paths": ["/a*"]}, {"url": "http://origin.test/x/..//a"}, True),
+        ({"paths": ["/a*"]}, {"url": "http://origin.test/x/..//a"}, False),
         ({"paths": ["/a*"]}, {"url": "http://origin.test/x/../%61b?q"}, False),
         ({"urls": ["http://origin.test/?q=*"]}, {"url": "http://ORIGIN.test?q=1"}, False),
         ({"fields": {"User-Agent": ["curl/*"]}}, {"fields": b"user-agent: curl/8\r\n"}, False),
@@ -109,6 +109,16 @@ def test_who_is_not_known_is_asked() -> None:
 def test_a_target_that_is_too_long_for_patterns() -> None:
     wire = wire_with({"urls": ["*x"], "action": "deny"})
     assert ask(wire, "http://origin.test/" + "a" * 9000).take().startswith(b"HTTP/1.1 414 ")
+
+
+def test_a_path_of_two_meanings() -> None:
+    wire = wire_with({"paths": ["/secret*"], "action": "deny"})
+    assert ask(wire, "http://origin.test/public/..%2fsecret").take().startswith(b"HTTP/1.1 400 ")
+    assert wire.records.reasons == ["invalid_target"]
+    # It is nothing to rules that do not look at paths.
+    wire = wire_with({"hosts": ["other.test"], "action": "deny"})
+    ask(wire, "http://origin.test/public/..%2fsecret")
+    assert len(wire.dialer.dials) == 1
 
 
 def test_the_proxys_own_page_is_not_judged() -> None:

@@ -63,7 +63,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"ports": (80, "8000-8999")}, {"port": 8443}, True),
     ({"ports": (80,)}, {"port": 81}, False),
     ({"not_ports": ("all",)}, {"port": 81}, False),
-    ({"paths": ("/admin*",)}, {"target": b"/x/..//%61dmin"}, False),
+    ({"paths": ("/admin*",)}, {"target": b"/x/..//%61dmin"}, True),
     ({"paths": ("/admin*",)}, {"target": b"/x/../%61dmin/a?b"}, True),
     ({"paths": ("~/v[12]/",)}, {"target": b"/api/v2/x"}, True),
     ({"paths": ("*",)}, {"way": "tunnel", "target": b""}, False),

@@ -1,7 +1,9 @@
 """What the rules are asked: one request, or one tunnel, and who wants it.
 
 A URL is judged in one spelling, however it was sent: what need not be percent-encoded is decoded, and dot segments are
-taken out (RFC 3986 section 6.2.2), so that ``/%61dmin`` and ``/x/../admin`` are ``/admin``.
+taken out (RFC 3986 section 6.2.2), and of several slashes one counts, so that ``/%61dmin``, ``/x/../admin`` and
+``//admin`` are ``/admin``. Servers do not agree on the order of these things. A path that leads elsewhere in another
+order is not judged at all.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from twistedproxy.access.hosts import canonical_host
-from twistedproxy.errors import HeadTooLarge, TargetTooLong
+from twistedproxy.errors import HeadTooLarge, TargetError, TargetTooLong
 
 PLAIN: Final = "plain"
 TUNNEL: Final = "tunnel"
@@ -24,6 +26,8 @@ LONGEST_SUBJECT: Final = 8192
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})")
+_SLASHES: Final = re.compile("//+")
+_SEPARATORS: Final = re.compile(r"/|\\|%2F|%5C")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -96,7 +100,7 @@ class Question:
 
     @property
     def path(self) -> str:
-        """The path, without a query, in its one spelling; empty for a tunnel. Raises `TargetTooLong`."""
+        """The path, without a query, in its one spelling; empty for a tunnel. Raises `TargetTooLong`, `TargetError`."""
         if self._path is None:
             target = self.target.partition(b"?")[0]
             if len(target) > LONGEST_SUBJECT:
@@ -106,7 +110,7 @@ class Question:
 
     @property
     def url(self) -> str:
-        """The whole URL, in its one spelling; empty for a tunnel. Raises `TargetTooLong`."""
+        """The whole URL, in its one spelling; empty for a tunnel. Raises `TargetTooLong` and `TargetError`."""
         if self._url is None:
             if self.way == TUNNEL:
                 self._url = ""
@@ -138,9 +142,18 @@ def _origin(scheme: str, host: str, port: int) -> str:
 
 
 def normal_path(path: str) -> str:
-    """``path`` in its one spelling; see the head of the module."""
+    """``path`` in its one spelling; see the head of the module. Raises `TargetError` when there is more than one."""
     if "%" in path:
         path = _ENCODED.sub(_decoded, path)
+    if "//" in path:
+        merged = _SLASHES.sub("/", path)
+        if "/." in path and _without_dot_segments(merged) != _SLASHES.sub("/", _without_dot_segments(path)):
+            raise TargetError("its path leads elsewhere where empty segments do not count, and rules look at paths")
+        path = merged
+    if ".." in path and ("%" in path or "\\" in path):
+        read_so = _without_dot_segments(_SEPARATORS.sub("/", path))
+        if read_so != _SEPARATORS.sub("/", _without_dot_segments(path)):
+            raise TargetError("its path leads elsewhere where an encoded slash is one, and rules look at paths")
     return _without_dot_segments(path) if "/." in path else path
 
 
