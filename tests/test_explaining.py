@@ -206,3 +206,24 @@ async def test_without_rules(running_reactor: Any) -> None:
         ("destination", "allowed", "93.184.216.34", "", ""),
     ]
     assert repr(explainer).startswith("<Explainer None <Interception off ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_whether_an_account_is_needed(running_reactor: Any) -> None:
+    text = (
+        '[access]\nclients = ["all"]\n[intercept]\nmode = "all-but"\n'
+        '[accounts]\nrequired = true\nexempt_clients = ["192.0.2.0/24"]\nhtpasswd_file = "/x"\n'
+    )
+    made = Explainer(running_reactor, load(text, "a.toml"), [])
+    denied = await explained(made, "http://93.184.216.34/", client="198.51.100.1")
+    assert (denied.allowed, denied.requests[0].status, denied.requests[0].reason) == (False, 407, "credentials_wanted")
+    assert steps(denied)[1:] == [
+        ("account", "denied", "accounts.required", "a.toml:6", "nobody has said whose it is"),
+    ]
+    exempt = await explained(made, "http://93.184.216.34/", client="192.0.2.1")
+    assert steps(exempt)[1] == ("account", "allowed", "accounts.exempt_clients", "a.toml:7", "192.0.2.1 needs none")
+    inside = await explained(made, "https://93.184.216.34/", client="198.51.100.1", user="ann")
+    assert steps(inside)[1] == ("account", "allowed", "accounts.required", "a.toml:6", "it is ann's")
+    assert len(inside.requests) == 2
+    assert "account" not in [step.stage for step in inside.requests[1].steps]
+    made.close()

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from twistedproxy.access.addresses import AddressSet
 from twistedproxy.access.conditions import ALLOW, ASK, SET
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.access.interception import Interception
@@ -23,7 +24,7 @@ from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import DEFAULT, Rule, Rules, Verdict, key_path
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import ExplainedRequest, Explanation, Inquiry, Step
-from twistedproxy.errors import OwnName, ProxyError
+from twistedproxy.errors import CredentialsWanted, OwnName, ProxyError
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields
 from twistedproxy.http.target import Target, parse_authority, parse_target
@@ -55,6 +56,7 @@ class Explainer:
         self._access = AccessPolicy.of(settings.access, own_ports=own, is_own_address=OwnAddresses(time.monotonic))
         self._rules = Rules.of(settings.access, self._access)
         by_rule = self._rules is not None and self._rules.may_intercept
+        self._exempt = AddressSet.of(settings.accounts.exempt_clients, look_inside=False)
         self._interception = Interception.of(settings.intercept, by_rule=by_rule)
         self._resolver = Resolver(
             reactor, cache_size=1, ttl=0, negative_ttl=0, timeout=settings.resolver.timeout, threads=1
@@ -117,6 +119,8 @@ class Explainer:
         profile = Profile()
         try:
             self._check_client(inquiry, steps)
+            if way != INTERCEPTED:
+                self._check_account(inquiry, steps)
             if target.host in HOSTS:
                 return _Told(self._own_name(told, target, way), profile)
             if way == TUNNEL:
@@ -154,6 +158,21 @@ class Explainer:
         decision, detail = ("allowed", f"{inquiry.client} is in {', '.join(entries)}") if entries else ("denied", "")
         self._step(steps, "client", decision, key, key, detail or f"{inquiry.client} is in none of its entries")
         self._access.check_client(inquiry.client)
+
+    def _check_account(self, inquiry: Inquiry, steps: list[Step]) -> None:
+        """Whether somebody has to say who they are; whether a name is an account's is not looked at."""
+        accounts = self._loaded.settings.accounts
+        if not accounts.required:
+            return
+        key = "accounts.required"
+        if inquiry.user:
+            self._step(steps, "account", "allowed", key, key, f"it is {inquiry.user}'s")
+        elif inquiry.client in self._exempt:
+            key = "accounts.exempt_clients"
+            self._step(steps, "account", "allowed", key, key, f"{inquiry.client} needs none")
+        else:
+            self._step(steps, "account", "denied", key, key, "nobody has said whose it is")
+            raise CredentialsWanted()
 
     def _own_name(self, told: ExplainedRequest, target: Target, way: str) -> ExplainedRequest:
         """The proxy itself, which the rules do not concern."""

@@ -288,3 +288,33 @@ def test_the_public_proxy_of_the_page(tmp_path: Path, origin: Origin, authority:
         assert [entry["user"] for entry in daemon.access_entries(4)] == ["ann", "monitoring", "ann", "nobody"]
     finally:
         daemon.stop()
+
+
+def test_a_rule_asks_and_goes_by_groups(tmp_path: Path, origin: Origin) -> None:
+    (tmp_path / "groups").write_text("staff: ann\n")
+    settings = account_files(tmp_path) | {
+        "accounts.required": "false",
+        "accounts.group_file": str(tmp_path / "groups"),
+        "access.rules": (
+            '[{ name = "public", paths = ["/hello"], action = "allow" }, { action = "ask" }, '
+            '{ name = "staff", groups = ["staff"], action = "allow" }, { name = "others", action = "deny" }]'
+        ),
+    }
+    daemon = Daemon(tmp_path, settings=settings).start()
+    try:
+        for path, credentials, expected in (
+            ("/hello", "", b"200"),
+            ("/digest", "", b"407"),
+            ("/digest", "ann:secret", b"200"),
+            ("/digest", "bob:secret", b"403"),
+        ):
+            words = ("--proxy-user", credentials, "--proxy-basic") if credentials else ()
+            assert curl(daemon, *words, *STATUS, origin.url("http", path))[:3] == expected, (path, credentials)
+        assert [(entry["user"], entry["rule"]) for entry in daemon.access_entries(4)] == [
+            (None, "public"),
+            (None, "access.rules[1]"),
+            ("ann", "staff"),
+            ("bob", "others"),
+        ]
+    finally:
+        daemon.stop()

@@ -365,3 +365,10 @@ def test_what_is_unwise_about_accounts(text: str, expected: list[str]) -> None:
 def test_a_proxy_for_everybody_is_open_unless_all_need_an_account() -> None:
     for more in ('accounts.htpasswd_file = "/x"', 'accounts.required = true\naccounts.exempt_clients = ["all"]'):
         assert any("OPEN PROXY" in warning for warning in warnings(settings(PUBLIC + more)))
+
+
+def test_a_rule_that_asks_needs_accounts() -> None:
+    text = '[[access.rules]]\nhosts = ["a.test"]\naction = "ask"\n'
+    asks = "access.rules (0) asks for credentials, but there is no account: nobody will get past it."
+    assert list(warnings(settings(text))) == [asks]
+    assert list(warnings(settings(text + '[accounts]\nhtpasswd_file = "/x"\n'))) == []

@@ -218,7 +218,7 @@ class Step(msgspec.Struct):
     where that was set. ``detail`` says why.
     """
 
-    stage: Literal["name", "client", "port", "rule", "look-up", "destination", "interception"]
+    stage: Literal["name", "client", "account", "port", "rule", "look-up", "destination", "interception"]
     decision: Literal["allowed", "denied", "asked", "set", "no match", "open", "failed", "looked into", "left alone"]
     by: str
     key: str = ""

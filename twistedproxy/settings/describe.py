@@ -73,7 +73,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 "with the rights of this machine."
             )
     yield from _about_rules(access)
-    yield from _about_accounts(settings.accounts, endpoints)
+    yield from _about_accounts(settings.accounts, endpoints, access)
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
@@ -117,7 +117,11 @@ def _guarded(accounts: AccountsSettings) -> bool:
     return accounts.required and not reaches_everybody(accounts.exempt_clients)
 
 
-def _about_accounts(accounts: AccountsSettings, endpoints: Sequence[Endpoint]) -> Iterator[str]:
+def _about_accounts(accounts: AccountsSettings, endpoints: Sequence[Endpoint], access: AccessSettings) -> Iterator[str]:
+    asking = [str(number) for number, rule in enumerate(access.rules) if rule.action == "ask"]
+    if asking and not has_accounts(accounts):
+        which = f"access.rules ({_joined(asking)})"
+        yield f"{which} asks for credentials, but there is no account: nobody will get past it."
     if accounts.exempt_clients and not accounts.required:
         yield "accounts.exempt_clients means nothing unless accounts.required is true."
     elif accounts.required and reaches_everybody(accounts.exempt_clients):
