@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twistedproxy.errors import CredentialsRefused
 from twistedproxy.http.credentials import (
     LONGEST,
+    LONGEST_PASSWORD,
     BasicCredentials,
     basic_challenge,
     digest_challenge,
@@ -32,6 +33,7 @@ def basic(user_pass: bytes) -> bytes:
         (b"bAsIc   QWxhZGRpbjpvcGVuIHNlc2FtZQ==  ", b"Aladdin", b"open sesame"),
         (basic(b"ann:a:b:c"), b"ann", b"a:b:c"),
         (basic(b"ann:"), b"ann", b""),
+        (basic(b"ann:" + b"x" * LONGEST_PASSWORD), b"ann", b"x" * LONGEST_PASSWORD),
         (basic(b"ann:\xe4"), b"ann", b"\xe4"),
         (basic(b"n" * 300 + b":x"), b"n" * 300, b"x"),
         (basic("Jörg M.:ü".encode()), "Jörg M.".encode(), "ü".encode()),
@@ -58,6 +60,7 @@ def test_basic(value: bytes, name: bytes, password: bytes) -> None:
         (basic(b"ann:wo\nrd"), "the name or the password has a control character"),
         (basic(b"a\x00nn:word"), "the name or the password has a control character"),
         (basic(b"a\xe4nn:word"), "the name is not in UTF-8"),
+        (basic(b"ann:" + b"x" * (LONGEST_PASSWORD + 1)), "the password is too long"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_repeated(value: bytes, detail: str) -> None:

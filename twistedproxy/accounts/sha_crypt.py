@@ -1,13 +1,15 @@
 """The hashes ``$5$`` and ``$6$`` of crypt(3): many rounds of SHA-256 and SHA-512 over password and salt.
 
-Ulrich Drepper's specification of 2007. Python has no module for them any more. The rounds are Python's own, so that
-they take the interpreter's lock; a hash that should cost more is better one of bcrypt or scrypt.
+Ulrich Drepper's specification of 2007. Python has no module for them any more. The rounds are Python's own, which run
+under the interpreter's lock: every few of them it is let go, or the reactor would wait for it in each of its turns. A
+hash that should cost more is better one of bcrypt or scrypt.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import select
 from collections.abc import Callable
 from hmac import compare_digest
 from typing import Any, Final, NamedTuple
@@ -19,6 +21,8 @@ MOST_ROUNDS: Final = 1_000_000
 """More would keep a thread busy for seconds."""
 
 _LEAST_ROUNDS: Final = 1000
+_ROUNDS_A_TURN: Final = 100
+_PAUSE: Final = 1e-5
 _LONGEST_SALT: Final = 16
 _ALPHABET: Final = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -91,6 +95,9 @@ def digest(variant: bytes, password: bytes, salt: bytes, rounds: int) -> bytes:
         if number % 7:
             content += p
         current = new(content + (current if odd else p)).digest()
+        if not number % _ROUNDS_A_TURN:
+            # To wait, however shortly, is what lets others have the lock.
+            select.select((), (), (), _PAUSE)
     assert len(current) == size
     return b"".join(_written([current[place] for place in places]) for places in order)
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = ("bcrypt", "scrypt")
 
-_LONGEST: Final = 1024
-
 
 class _Place(NamedTuple):
     """The file that is meant, and whether it has digests of a realm."""
@@ -212,8 +210,10 @@ def _located(file: str) -> Path:
 
 def _password(name: str, stdin: bool, *, new: bool) -> bytes:
     """The password, asked for without an echo. Raises `click.UsageError` for one that no client could send."""
+    from twistedproxy.http.credentials import LONGEST_PASSWORD
+
     if stdin:
-        password = sys.stdin.buffer.readline(_LONGEST + 2).rstrip(b"\r\n")
+        password = sys.stdin.buffer.readline(LONGEST_PASSWORD + 2).rstrip(b"\r\n")
     else:
         try:
             text: str = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=new, err=True)
@@ -222,8 +222,8 @@ def _password(name: str, stdin: bool, *, new: bool) -> bytes:
         password = text.encode()
     if not password:
         raise click.UsageError("the password is empty")
-    if len(password) > _LONGEST:
-        raise click.UsageError(f"the password is longer than {_LONGEST} bytes")
+    if len(password) > LONGEST_PASSWORD:
+        raise click.UsageError(f"the password is longer than {LONGEST_PASSWORD} bytes")
     if any(octet < 0x20 or octet == 0x7F for octet in password):
         raise click.UsageError("the password has a control character, which no client can send")
     return password

@@ -18,6 +18,9 @@ from twistedproxy.http.grammar import TOKEN
 LONGEST: Final = 8192
 """Bytes of a Proxy-Authorization field's value that is looked at."""
 
+LONGEST_PASSWORD: Final = 1024
+"""Bytes of a password. Some hashes take memory and time by its square."""
+
 # RFC 7617 section 2: neither part may have control characters.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # RFC 9110 section 11.4: credentials = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
@@ -56,6 +59,8 @@ def _basic(token: bytes) -> BasicCredentials:
     name, colon, password = decoded.partition(b":")
     if not colon or not name:
         raise CredentialsRefused("its Proxy-Authorization field has no name, or no colon after it")
+    if len(password) > LONGEST_PASSWORD:
+        raise CredentialsRefused("the password is too long")
     if _CONTROL.search(decoded):
         raise CredentialsRefused("the name or the password has a control character")
     try:
