@@ -100,3 +100,14 @@ def test_somebody_elses_account_that_comes_into_the_file_is_asked_for_again() ->
     known.right(b"k", Account(b"ann"), None)
     known.go_by(roster(ann=quick_hash(b"a")), same_checkers=True)
     assert known.get(b"k", 0) is None
+
+
+def test_what_is_not_right_any_more_is_known_to_be_wrong() -> None:
+    known, clock = results(ttl=1)
+    known.right(b"k", ANN, None)
+    clock.advance(1)
+    known.wrong(b"k", b"ann")
+    found = known.get(b"k", clock.seconds())
+    assert found is not None
+    assert found.account is None
+    assert repr(known) == "<Results right=0 wrong=1>"

@@ -65,6 +65,7 @@ class Results:
 
     def wrong(self, key: bytes, name: bytes) -> None:
         """They are nobody's, though they claim to be those of ``name``."""
+        self._right.pop(key, None)
         _put(self._wrong, key, Remembered(self._seconds() + REFUSED_FOR, name, None), _MOST_REFUSED)
 
     def go_by(self, roster: Roster, *, same_checkers: bool) -> None:
