@@ -227,3 +227,41 @@ async def test_whether_an_account_is_needed(running_reactor: Any) -> None:
     assert len(inside.requests) == 2
     assert "account" not in [step.stage for step in inside.requests[1].steps]
     made.close()
+
+
+ACCOUNTS = """\
+[accounts]
+static = [{ name = "ann", hash = "$2b$04$abcdefghijklmnopqrstuuN2pvHGhYs1WwPWBDBJjmTrfSHxDHGz2", groups = ["web"] }]
+[access]
+default = "deny"
+[[access.rules]]
+groups = ["web"]
+action = "allow"
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "allowed"),
+    [({"user": "ann"}, True), ({"user": "bob"}, False), ({"user": "bob", "groups": ["web"]}, True), ({}, False)],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_user_is_in_the_groups_of_the_account(
+    running_reactor: Any, more: dict[str, Any], allowed: bool
+) -> None:
+    explainer = Explainer(running_reactor, load(ACCOUNTS, "a.toml"), [])
+    try:
+        told = await explainer.explain(Inquiry("http://93.184.216.34/", **more))
+    finally:
+        explainer.close()
+    assert told.allowed is allowed
+
+
+@pytest_twisted.ensureDeferred
+async def test_accounts_that_cannot_be_read(running_reactor: Any) -> None:
+    text = '[accounts]\nhtpasswd_file = "/nowhere/accounts"\n[access]\ndefault = "deny"\n'
+    explainer = Explainer(running_reactor, load(text, "a.toml"), [])
+    try:
+        with pytest.raises(CannotBeDone, match="/nowhere/accounts"):
+            await explainer.explain(Inquiry("http://a.test/", user="ann"))
+    finally:
+        explainer.close()

@@ -22,6 +22,8 @@ from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.profile import Profile
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import DEFAULT, Rule, Rules, Verdict, key_path
+from twistedproxy.accounts.files import AccountsError
+from twistedproxy.accounts.roster import Roster
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import ExplainedRequest, Explanation, Inquiry, Step
 from twistedproxy.errors import CredentialsWanted, OwnName, ProxyError
@@ -174,6 +176,16 @@ class Explainer:
             self._step(steps, "account", "denied", key, key, "nobody has said whose it is")
             raise CredentialsWanted()
 
+    def _groups_of(self, user: str) -> frozenset[str]:
+        """The groups of an account, in the files as they are now."""
+        if not user:
+            return frozenset()
+        try:
+            roster = Roster.of(self._loaded.settings.accounts)
+        except AccountsError as error:
+            raise CannotBeDone(str(error)) from error
+        return roster.account(user.encode()).groups if roster is not None else frozenset()
+
     def _own_name(self, told: ExplainedRequest, target: Target, way: str) -> ExplainedRequest:
         """The proxy itself, which the rules do not concern."""
         key = "intercept.portal"
@@ -207,7 +219,7 @@ class Explainer:
             fields=Fields([(name.encode(), value.encode()) for name, value in inquiry.fields.items()]),
             when=time.time() if inquiry.at is None else inquiry.at,
             user=inquiry.user,
-            groups=frozenset(inquiry.groups),
+            groups=frozenset(inquiry.groups) or self._groups_of(inquiry.user),
         )
         decided = False
         for step in rules.steps(question):

@@ -83,6 +83,11 @@ def test_what_is_unwise() -> None:
     assert told("[access]\ndefault = 'deny'\n") == [
         'access.default is "deny", and no rule allows anything: every request will be refused.'
     ]
+    named = '[[access.rules]]\nusers = ["*"]\naction = "deny"\n[[access.rules]]\ngroups = ["a"]\naction = "allow"\n'
+    assert told(named) == [
+        "access.rules (0 and 1) name users or groups, but there is no account: nobody is one of them."
+    ]
+    assert told(f'{named}[[accounts.static]]\nname = "ann"\npassword_file = "/x"\n') == []
     assert told('[[access.rules]]\naction = "set"\nroute = "a"\nrates = ["slow"]\n') == [
         "route in access.rules (0) has no effect yet: nothing in this version goes by the names there.",
         "rates in access.rules (0) has no effect yet: nothing in this version goes by the names there.",

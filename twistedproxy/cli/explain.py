@@ -41,7 +41,13 @@ def _fields(_context: click.Context, _parameter: click.Parameter, lines: tuple[s
 @click.argument("url")
 @click.option("--client", "client_address", default="127.0.0.1", metavar="IP", help="Who asks; 127.0.0.1 by default.")
 @click.option("--user", default="", metavar="NAME", help="Whom the client has proved to be; nobody by default.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="A group of that user; may be repeated.")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="A group of theirs; the account's by default.",
+)
 @click.option("--method", default="GET", metavar="METHOD", help="GET by default.")
 @click.option("--at", callback=_moment, metavar="TIME", help="When, such as 2026-11-27T18:00; now by default.")
 @click.option("--listener", default="", metavar="ENDPOINT", help="An entry of downstream.listen; the first by default.")

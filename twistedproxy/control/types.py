@@ -196,9 +196,10 @@ class WhatWasLearned(msgspec.Struct):
 class Inquiry(msgspec.Struct, forbid_unknown_fields=True):
     """What would become of a request for ``url``, or of a tunnel when that is ``host:port``.
 
-    ``client`` is an IP address, ``user`` and ``groups`` are who the client has proved to be, ``at`` is in seconds since
-    1970, by default now, and ``listener`` one of `downstream.listen`, by default the first. Of a URL with ``https`` it
-    is told what becomes of the tunnel, and of the request in it when that is looked into.
+    ``client`` is an IP address. ``user`` and ``groups`` are who the client has proved to be; without groups it is those
+    that the account is in. ``at`` is in seconds since 1970, by default now, and ``listener`` one of
+    `downstream.listen`, by default the first. Of a URL with ``https`` it is told what becomes of the tunnel, and of the
+    request in it when that is looked into.
     """
 
     url: str

@@ -72,7 +72,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 f'access.refuse_destinations does not have "{word}": clients can reach those addresses '
                 "with the rights of this machine."
             )
-    yield from _about_rules(access)
+    yield from _about_rules(access, settings.accounts)
     yield from _about_accounts(settings.accounts, endpoints, access)
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
@@ -90,9 +90,14 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
         yield f"the variable {printable(name)} is ignored: no key has that name{f' ({hint})' if hint else ''}."
 
 
-def _about_rules(access: AccessSettings) -> Iterator[str]:
+def _about_rules(access: AccessSettings, accounts: AccountsSettings) -> Iterator[str]:
     if access.default == "deny" and not any(rule.action == "allow" for rule in access.rules):
         yield 'access.default is "deny", and no rule allows anything: every request will be refused.'
+    who = [
+        str(number) for number, rule in enumerate(access.rules) if rule.action != "ask" and (rule.users or rule.groups)
+    ]
+    if who and not has_accounts(accounts):
+        yield f"access.rules ({_joined(who)}) name users or groups, but there is no account: nobody is one of them."
     for key in WITHOUT_EFFECT:
         numbers = [str(number) for number, rule in enumerate(access.rules) if getattr(rule, key)]
         if numbers:
