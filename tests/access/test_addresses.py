@@ -235,3 +235,10 @@ def test_every_named_set_is_made_of_networks() -> None:
 )
 def test_address_with_a_port(address: str, text: str) -> None:
     assert with_port(address, 80) == text
+
+
+def test_holds_is_the_same_and_remembers_nothing() -> None:
+    addresses = AddressSet.of(("10.0.0.0/8", "loopback"))
+    for address in ("10.1.2.3", "::1", "::ffff:10.1.2.3", "64:ff9b::a01:203", "192.0.2.1", "", "x"):
+        assert addresses.holds(address) is (address in AddressSet.of(("10.0.0.0/8", "loopback")))
+    assert addresses._memo == {}

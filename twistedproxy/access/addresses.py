@@ -168,6 +168,10 @@ class AddressSet:
     def __contains__(self, address: str) -> bool:
         return bool(self.entries_with(address))
 
+    def holds(self, address: str) -> bool:
+        """The same as ``in``, for who remembers the answer: it is not remembered here."""
+        return bool(self._find(address))
+
     def entries_with(self, address: str) -> tuple[str, ...] | None:
         """The entries that ``address`` is in, as given and in their order; None if it is not an address."""
         try:

@@ -117,7 +117,8 @@ class Condition(NamedTuple):
 
 def _clients(entries: Sequence[str]) -> Fits:
     # A client in ::ffff:0:0/96 is the IPv4 one; what an address only leads to is another's.
-    return AddressSet.of(entries, look_inside=False).__contains__
+    # The table remembers; a memo for each rule would be a hundred of them.
+    return AddressSet.of(entries, look_inside=False).holds
 
 
 def _methods(entries: Sequence[str]) -> Fits:
