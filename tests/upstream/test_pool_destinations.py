@@ -181,6 +181,23 @@ def test_who_may_go_to_the_same_addresses_follows(origin: Callable[..., SecureOr
     assert sorted(origin(wire).requests) == [1, 3, 5]
 
 
+def test_a_shared_connection_makes_room_too(origin: Callable[..., SecureOrigin]) -> None:
+    wire = wire_with(("upstream.max_connections_per_origin", "1"))
+    wire.dialer.address = INSIDE
+    ask(wire, ANYBODY, SECURE)
+    there = origin(wire)
+    wire.dialer.address = OUTSIDE
+    guest = ask(wire, GUEST, SECURE)
+    assert len(wire.dialer.dials) == 1
+    there.answer(1, b"hi")
+    wire.turn()
+    wire.turn()
+    assert wire.origins[0].closed
+    elsewhere = origin(wire, 1)
+    elsewhere.answer(1, b"ho")
+    assert guest.take().endswith(b"ho")
+
+
 def test_a_websocket_asks_for_a_stream_that_it_may_use(origin: Callable[..., SecureOrigin]) -> None:
     wire = wire_with()
     wire.dialer.address = INSIDE

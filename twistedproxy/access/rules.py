@@ -37,7 +37,8 @@ from twistedproxy.errors import CredentialsWanted, DeniedByRule, Refused
 DEFAULT: Final = "access.default"
 """What is named as the rule where none has decided."""
 
-_MEMO_SIZE: Final = 4096
+_MEMO_SIZE: Final = 1024
+_MOST_PEERS: Final = 256
 
 
 class RulesSettings(Protocol):
@@ -177,7 +178,7 @@ class Destinations:
         allowed = self._memo.get(peer)
         if allowed is None:
             allowed = self.verdict(_address_of(peer)).action == ALLOW
-            if len(self._memo) >= _MEMO_SIZE:
+            if len(self._memo) >= _MOST_PEERS:
                 self._memo.clear()
             self._memo[peer] = allowed
         return allowed

@@ -383,7 +383,12 @@ class Pool:
         peer = connection.address
         while self._waiting and connection.room > 0 and (ticket := self._next_waiting(key, False, peer)) is not None:
             ticket.serve(connection.take_stream())
-        if connection.idle:
+        if not connection.idle:
+            return
+        if any(not _suits(one, None, peer) for one in self._waiting.get(key, ())):
+            # It leads to where who waits may not go: its place is of more use.
+            connection.abandon()
+        else:
             self._keep(connection)
 
     def _keep(self, connection: Connection) -> None:
