@@ -19,6 +19,7 @@ from twistedproxy.http.writer import request_bytes
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.portal.names import HOSTS
 from twistedproxy.portal.visit import visit, visit_as_origin
+from twistedproxy.privacy.names import NameRules
 from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.upstream.carrier import Carrier
 from twistedproxy.upstream.ticket import Ticket
@@ -40,6 +41,7 @@ class Forward(OpaqueExchange):
 
     __slots__ = (
         "_alone",
+        "_discretion",
         "_held",
         "_request_ended",
         "_response_options",
@@ -66,6 +68,8 @@ class Forward(OpaqueExchange):
         self._retried = False
         self._sent_before = 0
         self._response_options = NO_OPTIONS
+        # What the client is not to learn of the response.
+        self._discretion: NameRules | None = None
 
     def start(self) -> None:
         """Take the request through its stages until it is on its way, waits for something, or has an answer."""
@@ -181,7 +185,11 @@ class Forward(OpaqueExchange):
         self.reused = carrier.exchanges > 0
         self._sent_before = carrier.sent
         self.bytes_from_upstream = -carrier.received
-        carrier.send_head(self, request, self._target, self.snapshot.via, self._upgrade)
+        target = self._target
+        privacy = self.snapshot.privacy
+        if privacy is not None:
+            request, target, self._discretion = privacy.request(request, target, self.client_address)
+        carrier.send_head(self, request, target, self.snapshot.via, self._upgrade)
         if self._held:
             for content in self._held:
                 carrier.send_content(content)
@@ -205,6 +213,8 @@ class Forward(OpaqueExchange):
             request = self.request
             assert request is not None
             self._trailers = forwarded_trailer_lines(trailers, request.options)
+            if self.snapshot.privacy is not None:
+                self._trailers = self.snapshot.privacy.request_trailers(self._trailers)
         if self._upstream is not None:
             self._upstream.send_end(self._trailers)
 
@@ -228,9 +238,12 @@ class Forward(OpaqueExchange):
         """A response's head came."""
         if self.first_byte_seconds < 0:
             self.first_byte_seconds = self.plane.deadlines.seconds() - self.started_at
+        fields = head.fields
+        if self._discretion is not None:
+            head = self._discretion.response(head)
         if head.status >= 200:
             self.status = head.status
-            self.response = head.fields
+            self.response = fields
             self._response_options = head.options
             self.downstream.send_head(head)
         elif head.status == 101:
@@ -247,6 +260,8 @@ class Forward(OpaqueExchange):
         """The response is complete, and the connection no longer ours."""
         self._settle_upstream()
         lines = forwarded_trailer_lines(trailers, self._response_options) if trailers.lines else []
+        if lines and self._discretion is not None:
+            lines = self._discretion.trailers(lines)
         self.downstream.send_end(lines)
         self.finish()
 

@@ -13,6 +13,7 @@ from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.rules import Rules
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.head import HeadLimits
+from twistedproxy.privacy.policy import Privacy
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.trust import Trust
 
@@ -26,9 +27,10 @@ def random_pseudonym() -> str:
 class Snapshot:
     """The decisions that one exchange goes by from its start to its end.
 
-    ``generation`` counts the reloads, ``pseudonym`` is our name in Via and Proxy-Status. ``rules`` are None when there
-    are none, and ``accounts`` where nobody has one and nobody needs one. ``logged_hosts`` are those whose WebSockets'
-    messages are written down.
+    ``generation`` counts the reloads, ``pseudonym`` is our name in Proxy-Status, and ``via`` that in Via, empty where we
+    are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody needs
+    one, and ``privacy`` where messages stay as they are. ``logged_hosts`` are those whose WebSockets' messages are
+    written down.
     """
 
     generation: int
@@ -42,6 +44,7 @@ class Snapshot:
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
+    privacy: Privacy | None
     logged_hosts: HostSet
 
     @classmethod
@@ -65,6 +68,7 @@ class Snapshot:
         downstream = settings.downstream
         access = AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address)
         rules = Rules.of(settings.access, access)
+        privacy = Privacy.of(settings.privacy)
         return cls(
             generation=generation,
             settings=settings,
@@ -76,7 +80,8 @@ class Snapshot:
             trust=trust or Trust.of(settings.upstream_tls),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
-            via=name.encode("ascii"),
+            via=name.encode("ascii") if privacy is None or privacy.via else b"",
+            privacy=privacy,
             logged_hosts=HostSet(settings.log.websocket_hosts),
         )
 

@@ -130,6 +130,10 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(st.one_of(st.integers(1, 65535), RANGES, st.just("all")), max_size=12).map(tuple)
         case "hosts":
             return st.lists(st.one_of(ADDRESSES, HOSTS, st.just("defaults")), max_size=6).map(tuple)
+        case "field names":
+            return st.lists(st.from_regex(r"\AX-[a-zA-Z*?-]{1,9}\Z"), max_size=4).map(tuple)
+        case "field lines":
+            return st.lists(st.from_regex(r"\AX-[a-zA-Z-]{1,9}: [!-~]{1,9}\Z"), max_size=4).map(tuple)
         case "clients":
             return st.lists(st.one_of(ADDRESSES, NETWORKS, st.sampled_from([*CLIENT_SETS]))).map(tuple)
         case "destinations":

@@ -55,6 +55,8 @@ access.clients = ["loopback", "private", "2001:db8::/32"]
 access.connect_ports = [443, 563, "8000-8999"]
 access.refuse_destinations = ["link-local", "metadata"]
 forwarding.via = "proxy-1"
+privacy.profile = "standard"
+privacy.forwarded_for = "on"
 tls.authority = "/etc/ca.pem"
 intercept.mode = "listed"
 intercept.hosts = ["a.test", ".b.test"]
@@ -75,6 +77,8 @@ log.level = "warn"
         "CONNECT may reach ports 443, 563 and 8000-8999 only.",
         "It never connects to its own listeners, nor to these: link-local and metadata.",
         "In Via it calls itself proxy-1.",
+        "It tells servers the client's address (privacy.forwarded_for).",
+        "What messages give away is limited by the profile standard (docs/privacy.md).",
         "Its certificate authority is the one in /etc/ca.pem.",
         "Servers are verified by the authorities that the system trusts.",
         (

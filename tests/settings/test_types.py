@@ -78,6 +78,18 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "threads": 2,
     },
     "forwarding": {"via": ""},
+    "privacy": {
+        "profile": "off",
+        "via": "profile",
+        "forwarded_for": "profile",
+        "forwarded_form": "x-forwarded-for",
+        "remove_request_fields": (),
+        "replace_request_fields": (),
+        "allow_request_fields": (),
+        "remove_response_fields": (),
+        "replace_response_fields": (),
+        "allow_response_fields": (),
+    },
     "tls": {"authority": "", "leaf_lifetime": 3888000.0, "leaf_cache": 1000},
     "intercept": {
         "mode": "off",

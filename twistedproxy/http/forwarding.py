@@ -119,8 +119,8 @@ def forwarded_request_lines(
 ) -> list[FieldLine]:
     """The field lines of a request as the next server gets them.
 
-    ``host`` is the Host field's value, from the target (RFC 9112 section 3.2.2), ``via`` our pseudonym and
-    ``upgrade`` the protocols to offer, from `upgrade_offered`.
+    ``host`` is the Host field's value, from the target (RFC 9112 section 3.2.2), ``via`` our pseudonym, or
+    nothing where we are not to be named, and ``upgrade`` the protocols to offer, from `upgrade_offered`.
     """
     fields = head.fields
     index = fields.index
@@ -155,7 +155,8 @@ def forwarded_request_lines(
         ours.append(b"Upgrade")
     if ours:
         lines.append((b"Connection", b", ".join(ours)))
-    lines.append((b"Via", head.version + b" " + via))
+    if via:
+        lines.append((b"Via", head.version + b" " + via))
     return lines
 
 
@@ -213,7 +214,8 @@ def forwarded_response_lines(
         lines.append((b"Connection", b"close"))
     if b"date" not in index and status >= 200:
         lines.append((b"Date", date))
-    lines.append((b"Via", head.version + b" " + via))
+    if via:
+        lines.append((b"Via", head.version + b" " + via))
     return lines
 
 

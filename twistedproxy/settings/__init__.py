@@ -7,6 +7,7 @@ from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
 from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
+from twistedproxy.settings.privacy import PrivacySettings
 from twistedproxy.settings.problems import Problem, SettingsError
 from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.types import (
@@ -29,6 +30,7 @@ __all__ = [
     "ForwardingSettings",
     "Loaded",
     "LogSettings",
+    "PrivacySettings",
     "Problem",
     "ResolverSettings",
     "ServiceSettings",

@@ -14,6 +14,7 @@ from twistedproxy.settings.log import NOWHERE, LogSettings
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
+from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.settings.spelling import printable
 from twistedproxy.settings.types import Settings
@@ -230,8 +231,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield from _accounts(settings.accounts)
     refused = _joined(access.refuse_destinations)
     yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
-    via = settings.forwarding.via
-    yield (f"In Via it calls itself {via}." if via else "In Via it calls itself by a random name, new at each start.")
+    yield from _privacy(settings)
     path = settings.tls.authority
     which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
     yield f"Its certificate authority is {which}."
@@ -243,6 +243,21 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield from _control(settings.control)
     yield _workers(settings.service)
     yield _stop(settings.service)
+
+
+def _privacy(settings: Settings) -> Iterator[str]:
+    chosen = choices(settings.privacy)
+    via = settings.forwarding.via or "by a random name, new at each start"
+    yield ("It does not name itself in Via." if chosen.via == "none" else f"In Via it calls itself {via}.")
+    told = {
+        "on": "the client's address",
+        "off": "that there is a client",
+        "truncate": "the client's network",
+    }
+    if chosen.forwarded_for in told:
+        yield f"It tells servers {told[chosen.forwarded_for]} (privacy.forwarded_for)."
+    if settings.privacy.profile != "off":
+        yield f"What messages give away is limited by the profile {settings.privacy.profile} (docs/privacy.md)."
 
 
 def _clients(clients: Sequence[str]) -> str:

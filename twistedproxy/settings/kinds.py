@@ -26,6 +26,7 @@ from twistedproxy.settings.account_entries import (
     check_static_account,
 )
 from twistedproxy.settings.endpoints import parse_endpoint
+from twistedproxy.settings.field_names import check_field_line, check_field_name
 from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
 from twistedproxy.settings.paths import check_credential, check_path
@@ -294,6 +295,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("endpoints", 'a list of endpoints such as ["tcp:8080"]', _some, each=_endpoint, distinct=True),
             Kind("ports", 'a list of ports such as [443, "8000-8999"]', _list, each=_port),
             Kind("hosts", 'a list such as ["example.com", ".example.org"]', _list, each=_host),
+            Kind("field names", 'a list such as ["X-Device-Id", "X-Corp-*"]', _list, each=check_field_name),
+            Kind("field lines", 'a list such as ["User-Agent: browser"]', _list, each=check_field_line),
             Kind("clients", 'a list such as ["loopback", "10.0.0.0/8"]', _list, each=_network(CLIENT_SETS)),
             Kind(
                 "destinations",

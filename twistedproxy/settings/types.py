@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `access`, `accounts`, `http2`, `interception`, `log`, `operation` and `upstream_tls`, are the
-only place where a key, its default, its limits and its description stand. The file is checked against them, and
-``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are float seconds and sizes
-int bytes once they are loaded.
+These types, with those of `access`, `accounts`, `http2`, `interception`, `log`, `operation`, `privacy` and
+`upstream_tls`, are the only place where a key, its default, its limits and its description stand. The file is checked
+against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are float
+seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
 from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
+from twistedproxy.settings.privacy import PrivacySettings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 _KIB = 1024
@@ -334,6 +335,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     access: AccessSettings = AccessSettings()
     accounts: AccountsSettings = AccountsSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
+    privacy: PrivacySettings = PrivacySettings()
     tls: TLSSettings = TLSSettings()
     intercept: InterceptSettings = InterceptSettings()
     http2: HTTP2Settings = HTTP2Settings()
