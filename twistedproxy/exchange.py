@@ -207,8 +207,10 @@ class Exchange:
 
     def __repr__(self) -> str:
         state = self.reason or "over" if self.over else "under way"
-        url = without_userinfo(self.url)
-        return f"<{type(self).__name__} {self.client_address} {self.method!r} {url!r} {self.status} {state}>"
+        # It goes to the operational log when something breaks.
+        seen = self.snapshot.discretion.view(self)
+        url = without_userinfo(seen.url)
+        return f"<{type(self).__name__} {seen.client_address} {self.method!r} {url!r} {self.status} {state}>"
 
     # ------------------------------------------------------------ the record
 

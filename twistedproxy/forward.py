@@ -20,6 +20,7 @@ from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.portal.names import HOSTS
 from twistedproxy.portal.visit import visit, visit_as_origin
 from twistedproxy.privacy.names import NameRules
+from twistedproxy.privacy.policy import Privacy
 from twistedproxy.record.finished import CLIENT_LEFT
 from twistedproxy.upstream.carrier import Carrier
 from twistedproxy.upstream.ticket import Ticket
@@ -186,7 +187,7 @@ class Forward(OpaqueExchange):
         self._sent_before = carrier.sent
         self.bytes_from_upstream = -carrier.received
         target = self._target
-        privacy = self.snapshot.privacy
+        privacy = self._privacy()
         if privacy is not None:
             request, target, self._discretion = privacy.request(request, target, self.client_address)
         carrier.send_head(self, request, target, self.snapshot.via, self._upgrade)
@@ -196,6 +197,10 @@ class Forward(OpaqueExchange):
             self._held.clear()
         if self._request_ended:
             carrier.send_end(self._trailers)
+
+    def _privacy(self) -> Privacy | None:
+        privacy = self.snapshot.privacy
+        return None if privacy is None else privacy.towards(self._target.host)
 
     # ------------------------------------------------------------ the request, as it comes
 
@@ -213,8 +218,9 @@ class Forward(OpaqueExchange):
             request = self.request
             assert request is not None
             self._trailers = forwarded_trailer_lines(trailers, request.options)
-            if self.snapshot.privacy is not None:
-                self._trailers = self.snapshot.privacy.request_trailers(self._trailers)
+            privacy = None if self.over else self._privacy()
+            if privacy is not None:
+                self._trailers = privacy.request_trailers(self._trailers)
         if self._upstream is not None:
             self._upstream.send_end(self._trailers)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
-from twistedproxy.record.formats import access_format
+from twistedproxy.record.formats import AccessFormat, access_format
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.message_log import MessageLog
 from twistedproxy.settings.log import NOWHERE, LogSettings
@@ -80,16 +80,19 @@ class TrafficLogs:
         old = self._plane.access_log
         if path == self._access_log_path:
             if isinstance(old, AccessLog):
-                old.format = access_format(settings.format)
+                old.format = self._format(settings)
             return
         file = access_log_file(settings, self._default_access_log, self._standard_output, self._reactor)
-        new = NoAccessLog() if file is None else AccessLog(access_format(settings.format), file)
+        new = NoAccessLog() if file is None else AccessLog(self._format(settings), file)
         self._plane.access_log = new
         if self._access_log_path != STANDARD_OUTPUT:
             old.close()
         # Closing may have lost some too.
         self._lost_before += old.lost_lines
         self._access_log_path = path
+
+    def _format(self, settings: LogSettings) -> AccessFormat:
+        return self._plane.snapshot.discretion.format(access_format(settings.format))
 
     def _open_message_log(self, settings: LogSettings) -> None:
         if settings.websocket != self._messages_path:

@@ -13,7 +13,9 @@ from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.rules import Rules
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.head import HeadLimits
-from twistedproxy.privacy.policy import Privacy
+from twistedproxy.privacy.by_host import PrivacyByHost
+from twistedproxy.record.discreet import Discretion
+from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.trust import Trust
 
@@ -29,8 +31,8 @@ class Snapshot:
 
     ``generation`` counts the reloads, ``pseudonym`` is our name in Proxy-Status, and ``via`` that in Via, empty where we
     are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody needs
-    one, and ``privacy`` where messages stay as they are. ``logged_hosts`` are those whose WebSockets' messages are
-    written down.
+    one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are those whose
+    WebSockets' messages are written down.
     """
 
     generation: int
@@ -44,7 +46,8 @@ class Snapshot:
     head_limits: HeadLimits
     pseudonym: str
     via: bytes
-    privacy: Privacy | None
+    privacy: PrivacyByHost | None
+    discretion: Discretion
     logged_hosts: HostSet
 
     @classmethod
@@ -68,7 +71,7 @@ class Snapshot:
         downstream = settings.downstream
         access = AccessPolicy.of(settings.access, own_ports=own_ports, is_own_address=is_own_address)
         rules = Rules.of(settings.access, access)
-        privacy = Privacy.of(settings.privacy)
+        chosen = choices(settings.privacy)
         return cls(
             generation=generation,
             settings=settings,
@@ -80,8 +83,9 @@ class Snapshot:
             trust=trust or Trust.of(settings.upstream_tls),
             head_limits=HeadLimits(downstream.max_head_size, downstream.max_fields, downstream.max_target_size),
             pseudonym=name,
-            via=name.encode("ascii") if privacy is None or privacy.via else b"",
-            privacy=privacy,
+            via=name.encode("ascii") if chosen.via == "pseudonym" else b"",
+            privacy=PrivacyByHost.of(settings.privacy),
+            discretion=Discretion(chosen.log_addresses == "truncate", chosen.log_queries == "drop"),
             logged_hosts=HostSet(settings.log.websocket_hosts),
         )
 

@@ -84,7 +84,12 @@ class Worker:
         self._own_addresses = OwnAddresses(deadlines.seconds)
         self._workers = workers
         self._resolver = self._new_resolver(settings, deadlines)
-        self._connector = Connector(reactor, attempt_delay=settings.upstream.attempt_delay, deadlines=deadlines)
+        self._connector = Connector(
+            reactor,
+            attempt_delay=settings.upstream.attempt_delay,
+            sources=settings.upstream.source_address,
+            deadlines=deadlines,
+        )
         dialer = Dialer(self._resolver, self._connector)
         snapshot = self._compile(settings, 0, [])
         self.plane = DataPlane(
@@ -174,6 +179,7 @@ class Worker:
             replaced.close()
         plane.use(snapshot)
         self._connector.attempt_delay = settings.upstream.attempt_delay
+        self._connector.sources = settings.upstream.source_address
         self.factory.accept_on(listeners.ports)
 
     # ------------------------------------------------------------ what it tells

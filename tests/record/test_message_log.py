@@ -14,6 +14,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from twistedproxy.http.websocket import Message
+from twistedproxy.record.discreet import Discretion
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.message_log import MessageLine, MessageLog
 
@@ -21,6 +22,7 @@ from twistedproxy.record.message_log import MessageLine, MessageLog
 @dataclass
 class Policy:
     logged_content: int = 100
+    discretion: Discretion = field(default_factory=Discretion)
 
     def logs_messages_of(self, host: str) -> bool:
         return host == "chat.example"

@@ -130,6 +130,11 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(st.one_of(st.integers(1, 65535), RANGES, st.just("all")), max_size=12).map(tuple)
         case "hosts":
             return st.lists(st.one_of(ADDRESSES, HOSTS, st.just("defaults")), max_size=6).map(tuple)
+        case "source addresses":
+            return st.sampled_from([(), ("192.0.2.1",), ("192.0.2.1", "2001:db8::1"), ("::1",)])
+        case "excepted hosts":
+            parts = st.sampled_from(["", " referer", " user_agent,fields"])
+            return st.lists(st.builds(str.__add__, st.one_of(ADDRESSES, HOSTS), parts), max_size=4).map(tuple)
         case "field names":
             return st.lists(st.from_regex(r"\AX-[a-zA-Z*?-]{1,9}\Z"), max_size=4).map(tuple)
         case "field lines":

@@ -12,6 +12,7 @@ from twistedproxy.settings.networks import (
     CLIENT_SETS,
     DESTINATION_SETS,
     check_network,
+    check_own_address,
     only_loopback,
     reaches_everybody,
 )
@@ -86,3 +87,16 @@ def test_no_text_does_worse_than_to_be_refused(text: str) -> None:
 def test_how_far_a_list_of_clients_reaches(clients: tuple[str, ...], everybody: bool, local: bool) -> None:
     assert reaches_everybody(clients) is everybody
     assert only_loopback(clients) is local
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "127.0.0.1", "::1"])
+def test_own_address(address: str) -> None:
+    check_own_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "0.0.0.0", "::", "192.0.2.0/24", "192.0.2.1:80", "fe80::1%eth0", "ff02::1", "a.test", 1]
+)
+def test_no_own_address(address: object) -> None:
+    with pytest.raises(Unfit):
+        check_own_address(address)

@@ -54,6 +54,8 @@ def test_off_is_the_default() -> None:
         ('remove_response_fields = ["content-length"]', "framing"),
         ('allow_request_fields = ["Via"]', "see privacy.via"),
         ('replace_request_fields = ["X-Forwarded-For: 192.0.2.1"]', "see privacy.forwarded_for"),
+        ('referer = "no-referrer"', "privacy.referer"),
+        ('except_hosts = ["a.test", "b.test refferer"]', 'did you mean "referer"?'),
         ('replace_request_fields = ["X-A"]', "a colon and its value"),
         ('replace_request_fields = ["X-*: 1"]', "a colon and its value"),
         ('replace_request_fields = ["X-A: 1\\r\\nHost: b"]', "a colon and its value"),

@@ -341,3 +341,30 @@ def test_the_reactor_tells_the_time_when_nobody_else_does(running_reactor: Any, 
     result.cancel()
     assert type(outcome_of(result)) is CancelledError
     assert len(running_reactor.getDelayedCalls()) == len(before)
+
+
+def test_where_connections_come_from(connector: Connector, listeners: Listeners) -> None:
+    listener = listeners.open("127.0.0.1")
+    connector.sources = ("127.0.0.7", "::1")
+    listeners.keep(outcome_of(connector.connect([address("127.0.0.1")], listeners.port, 10)).socket)
+    peer, (source, _) = listener.accept()
+    listeners.keep(peer)
+    assert source == "127.0.0.7"
+    connector.sources = ()
+    listeners.keep(outcome_of(connector.connect([address("127.0.0.1")], listeners.port, 10)).socket)
+    peer, (source, _) = listener.accept()
+    listeners.keep(peer)
+    assert source == "127.0.0.1"
+
+
+@pytest.mark.parametrize("source", ["::1", "192.0.2.77"])
+def test_no_other_address_is_shown(connector: Connector, listeners: Listeners, source: str) -> None:
+    """Neither where the family has none, nor where it is not this machine's."""
+    listeners.open("127.0.0.1")
+    connector.sources = (source,)
+    failure = outcome_of(connector.connect([address("127.0.0.1"), address("127.0.0.2")], listeners.port, 10))
+    assert type(failure) is errors.Unreachable
+    assert failure.detail == (
+        f"127.0.0.1:{listeners.port}: Cannot assign requested address; "
+        f"127.0.0.2:{listeners.port}: Cannot assign requested address"
+    )

@@ -33,6 +33,14 @@ class Fields:
             _collect_repeated(index, self.lines)
         self.index = index
 
+    @classmethod
+    def indexed(cls, lines: list[FieldLine], index: dict[bytes, bytes | tuple[bytes, ...]]) -> Fields:
+        """The fields of ``lines``, whose ``index`` is known already."""
+        fields = cls.__new__(cls)
+        fields.lines = lines
+        fields.index = index
+        return fields
+
     def __repr__(self) -> str:
         return f"Fields({self.lines!r})"
 

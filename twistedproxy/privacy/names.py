@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from twistedproxy.http.message import FieldLine, Fields, ResponseHead
@@ -91,22 +91,41 @@ def rewritten(fields: Fields, changes: Changes, written: Iterable[tuple[bytes, b
 
     ``written`` are how fields are called, by their names in lower case, that are added where they are absent.
     """
+    index = fields.index.copy()
+    several = False
+    for name, value in changes.items():
+        came = index.pop(name, None)
+        if came is not None and value is not None:
+            index[name] = value
+            several = several or type(came) is tuple
     lines: list[FieldLine] = []
-    done: set[bytes] = set()
     for line in fields.lines:
         name = line[0].lower()
         if name not in changes:
             lines.append(line)
-        elif name not in done:
-            done.add(name)
-            value = changes[name]
-            if value is not None:
-                lines.append((line[0], value))
+        elif (value := changes[name]) is not None:
+            lines.append((line[0], value))
+    if several:
+        lines = _once(lines, changes)
     for name, spelt in written:
         value = changes.get(name)
-        if value is not None and name not in done:
+        if value is not None and name not in index:
             lines.append((spelt, value))
-    return Fields(lines)
+            index[name] = value
+    return Fields.indexed(lines, index)
+
+
+def _once(lines: list[FieldLine], names: Container[bytes]) -> list[FieldLine]:
+    """``lines`` with only the first of each of ``names``."""
+    kept: list[FieldLine] = []
+    seen: set[bytes] = set()
+    for line in lines:
+        name = line[0].lower()
+        if name not in seen:
+            kept.append(line)
+            if name in names:
+                seen.add(name)
+    return kept
 
 
 def _is_glob(name: str) -> bool:

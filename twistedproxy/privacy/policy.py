@@ -8,15 +8,26 @@ not matter. The record of the exchange keeps what came.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twistedproxy.http.message import FieldLine, RequestHead
 from twistedproxy.http.target import Target
 from twistedproxy.privacy.forwarded import NAMES, Change, forwarded_change
+from twistedproxy.privacy.languages import REDUCED
 from twistedproxy.privacy.names import Changes, NameRules, rewritten
+from twistedproxy.privacy.referer import PASS, trimmed
+from twistedproxy.privacy.sites import is_third_party
+from twistedproxy.privacy.tracking import without_tracking
+from twistedproxy.privacy.user_agent import general_user_agent
 from twistedproxy.settings.privacy import PrivacySettings
-from twistedproxy.settings.privacy_profiles import Choices, choices
+from twistedproxy.settings.privacy_profiles import ALL_HINTS, ASKING_FOR_HINTS, HINTS_BEYOND_LOW, Choices
+
+_HINTS: Final = {"pass": (), "low": HINTS_BEYOND_LOW, "none": ALL_HINTS}
+_READING: Final = frozenset((b"GET", b"HEAD"))
+_VALIDATORS: Final = ("ETag", "Last-Modified")
+_ASKING_BY_VALIDATORS: Final = (b"if-none-match", b"if-modified-since")
 
 
 class Outgoing(NamedTuple):
@@ -30,52 +41,113 @@ class Outgoing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Privacy:
-    """What the settings say. Made with `of`; it never changes."""
+    """What is done to messages to and from some host. Made with `of`; it never changes."""
 
     requests: NameRules
+    third_party_requests: NameRules
     responses: NameRules | None
+    third_party_responses: NameRules | None
+    third_party_read_responses: NameRules | None
+    """The same for those to GET and HEAD."""
     forwarded: Change | None
-    via: bool
-    """Whether Via is used."""
+    values: tuple[tuple[bytes, Callable[[bytes], bytes]], ...]
+    """The fields that get a value made from their own."""
+    referer: str
+    tracking_parameters: bool
+    third_party_cookies: bool
+    third_party_validators: bool
 
     @classmethod
-    def of(cls, settings: PrivacySettings) -> Privacy | None:
-        """Compile ``settings``; None where they leave messages as they are."""
-        chosen = choices(settings)
-        privacy = cls._compiled(chosen, settings)
+    def of(cls, chosen: Choices, settings: PrivacySettings, fields: bool = True) -> Privacy | None:
+        """Compile what is ``chosen``; None where that leaves messages as they are.
+
+        Without ``fields`` the lists of names in ``settings`` do not count.
+        """
+        hidden = () if chosen.via == "pseudonym" else ("Via",)
+        hints = _HINTS[chosen.client_hints]
+        gone = (*chosen.remove_request_fields, *hints, *hidden)
+        gone_back = (*chosen.remove_response_fields, *(ASKING_FOR_HINTS if hints else ()))
+        replaced = settings.replace_request_fields if fields else ()
+        allowed = settings.allow_request_fields if fields else ()
+        cookies = chosen.third_party_cookies == "strip"
+        validators = chosen.third_party_validators == "strip"
+
+        def responses(*more: str) -> NameRules | None:
+            if not fields:
+                return NameRules((*gone_back, *more)) or None
+            rules = (*gone_back, *more), settings.replace_response_fields, settings.allow_response_fields
+            return NameRules(*rules) or None
+
+        set_cookie = ("Set-Cookie",) if cookies else ()
+        values: list[tuple[bytes, Callable[[bytes], bytes]]] = []
+        if chosen.user_agent == "general":
+            values.append((b"user-agent", general_user_agent))
+        if chosen.accept_language in REDUCED:
+            values.append((b"accept-language", REDUCED[chosen.accept_language]))
+        privacy = cls(
+            requests=NameRules(gone, replaced, allowed),
+            third_party_requests=NameRules((*gone, *(("Cookie",) if cookies else ())), replaced, allowed),
+            responses=responses(),
+            third_party_responses=responses(*set_cookie),
+            third_party_read_responses=responses(*set_cookie, *(_VALIDATORS if validators else ())),
+            forwarded=forwarded_change(chosen.forwarded_for, settings.forwarded_form),
+            values=tuple(values),
+            referer=chosen.referer,
+            tracking_parameters=chosen.tracking_parameters == "strip",
+            third_party_cookies=cookies,
+            third_party_validators=validators,
+        )
         return privacy if privacy else None
 
-    @classmethod
-    def _compiled(cls, chosen: Choices, settings: PrivacySettings) -> Privacy:
-        hidden = () if chosen.via == "pseudonym" else ("Via",)
-        return cls(
-            requests=NameRules(
-                (*chosen.remove_request_fields, *hidden),
-                settings.replace_request_fields,
-                settings.allow_request_fields,
-            ),
-            responses=NameRules(
-                chosen.remove_response_fields, settings.replace_response_fields, settings.allow_response_fields
-            )
-            or None,
-            forwarded=forwarded_change(chosen.forwarded_for, settings.forwarded_form),
-            via=not hidden,
-        )
-
     def __repr__(self) -> str:
-        return f"<Privacy requests={self.requests!r} responses={self.responses!r} via={self.via}>"
+        return f"<Privacy requests={self.requests!r} responses={self.responses!r} referer={self.referer}>"
 
     def __bool__(self) -> bool:
-        return bool(self.requests) or self.responses is not None or self.forwarded is not None or not self.via
+        return bool(
+            self.requests
+            or self.responses
+            or self.forwarded
+            or self.values
+            or self.referer != PASS
+            or self.tracking_parameters
+            or self.third_party_cookies
+            or self.third_party_validators
+        )
 
     def request(self, head: RequestHead, target: Target, client: str) -> Outgoing:
         """The request ``head`` for ``target`` from the address ``client``, as the server is to see it."""
         fields = head.fields
+        index = fields.index
         options = head.options
+        reads = head.method in _READING
         changes: Changes = {}
-        self.requests.note(changes, fields)
+        discretion = self.responses
+        if (self.third_party_cookies or self.third_party_validators) and is_third_party(head, target):
+            self.third_party_requests.note(changes, fields)
+            discretion = self.third_party_read_responses if reads else self.third_party_responses
+            if reads and self.third_party_validators:
+                changes.update((name, None) for name in _ASKING_BY_VALIDATORS if name in index)
+        else:
+            self.requests.note(changes, fields)
         if self.forwarded is not None:
             self.forwarded(changes, fields, options, client)
+        for name, reduced in self.values:
+            if name in index and name not in changes:
+                value = index[name]
+                if isinstance(value, tuple):
+                    value = b", ".join(value)
+                less = reduced(value)
+                if less != value:
+                    changes[name] = less
+        if self.referer != PASS and b"referer" in index and b"referer" not in changes:
+            came = fields.first(b"referer")
+            left = trimmed(came, target, self.referer, self.tracking_parameters)
+            if left != came:
+                changes[b"referer"] = left
+        if self.tracking_parameters and reads and b"?" in target.path:
+            path = without_tracking(target.path, target.host)
+            if path != target.path:
+                target = target._replace(path=path)
         if changes:
             if not options.isdisjoint(NAMES):
                 # What is there now is ours, and not the client's to take out.
@@ -90,7 +162,7 @@ class Privacy:
                 head.expects_continue,
                 head.version,
             )
-        return Outgoing(head, target, self.responses)
+        return Outgoing(head, target, discretion)
 
     def request_trailers(self, lines: list[FieldLine]) -> list[FieldLine]:
         """The trailer field lines that are left of ``lines``."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from twistedproxy.record.discreet import Discretion
 from twistedproxy.record.escaping import Cached, shortened, without_userinfo
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 
@@ -25,6 +26,11 @@ class _Policy(Protocol):
     @property
     def logged_content(self) -> int:
         """How many bytes of a message's content are written down."""
+        ...
+
+    @property
+    def discretion(self) -> Discretion:
+        """What is kept out of the lines."""
         ...
 
     def logs_messages_of(self, host: str) -> bool:
@@ -187,14 +193,15 @@ class MessageLog:
             self._write(line)
 
     def _line(self, exchange: WatchedExchange, direction: Direction, kind: str) -> MessageLine:
+        seen = exchange.snapshot.discretion.view(exchange)
         now = int(self._wall() * 1000.0 + 0.5)
         return MessageLine(
             f"{self._times[now // 1000]}.{now % 1000:03d}Z",
             f"{self._worker}-{exchange.downstream.number}",
             exchange.downstream.stream or None,
-            exchange.client_address,
-            exchange.client_port,
-            shortened(without_userinfo(exchange.url)).decode("latin-1"),
+            seen.client_address,
+            seen.client_port,
+            shortened(without_userinfo(seen.url)).decode("latin-1"),
             direction,
             kind,
         )

@@ -26,9 +26,10 @@ from twistedproxy.settings.account_entries import (
     check_static_account,
 )
 from twistedproxy.settings.endpoints import parse_endpoint
+from twistedproxy.settings.excepted_hosts import check_excepted_host
 from twistedproxy.settings.field_names import check_field_line, check_field_name
 from twistedproxy.settings.hosts import check_host
-from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
+from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network, check_own_address
 from twistedproxy.settings.paths import check_credential, check_path
 from twistedproxy.settings.ports import check_port
 from twistedproxy.settings.problems import Unfit
@@ -221,6 +222,14 @@ def _list(value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def _source_addresses(value: object) -> object:
+    entries = _list(value)
+    assert isinstance(entries, tuple)
+    if any(sum(isinstance(entry, str) and (":" in entry) is six for entry in entries) > 1 for six in (False, True)):
+        raise Unfit("one address of IPv4 and one of IPv6 at most")
+    return entries
+
+
 def _some(value: object) -> object:
     entries = _list(value)
     if not entries:
@@ -295,6 +304,13 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("endpoints", 'a list of endpoints such as ["tcp:8080"]', _some, each=_endpoint, distinct=True),
             Kind("ports", 'a list of ports such as [443, "8000-8999"]', _list, each=_port),
             Kind("hosts", 'a list such as ["example.com", ".example.org"]', _list, each=_host),
+            Kind(
+                "source addresses",
+                'a list such as ["192.168.7.2", "2001:db8:7::2"]',
+                _source_addresses,
+                each=check_own_address,
+            ),
+            Kind("excepted hosts", 'a list such as ["example.com", ".example.org"]', _list, each=check_excepted_host),
             Kind("field names", 'a list such as ["X-Device-Id", "X-Corp-*"]', _list, each=check_field_name),
             Kind("field lines", 'a list such as ["User-Agent: browser"]', _list, each=check_field_line),
             Kind("clients", 'a list such as ["loopback", "10.0.0.0/8"]', _list, each=_network(CLIENT_SETS)),

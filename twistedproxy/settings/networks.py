@@ -58,6 +58,19 @@ def check_network(text: str, words: Iterable[str]) -> None:
     raise Unfit("a network without bits beyond its prefix", f'"{wider}", or "{address}" for the one address')
 
 
+def check_own_address(value: object) -> None:
+    """Accept an address that a connection can come from; else `Unfit` says why not."""
+    if isinstance(value, str) and "%" not in value:
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            pass
+        else:
+            if not (address.is_unspecified or address.is_multicast or getattr(address, "ipv4_mapped", None)):
+                return
+    raise Unfit('an address of this machine such as "192.168.7.2", without a prefix, port or zone')
+
+
 def reaches_everybody(entries: Iterable[str]) -> bool:
     """Whether these clients are the whole of the Internet, by the word or by networks that add up to it."""
     entries = tuple(entries)

@@ -14,6 +14,13 @@ AS_PROFILE: Final = "profile"
 Profile: TypeAlias = Literal["off", "standard", "strict"]
 ViaUse: TypeAlias = Literal["profile", "pseudonym", "none"]
 ForwardedFor: TypeAlias = Literal["profile", "transparent", "on", "off", "truncate", "delete"]
+RefererUse: TypeAlias = Literal["profile", "pass", "origin", "same-origin", "none"]
+Strip: TypeAlias = Literal["profile", "pass", "strip"]
+UserAgentUse: TypeAlias = Literal["profile", "pass", "general"]
+ClientHints: TypeAlias = Literal["profile", "pass", "low", "none"]
+Languages: TypeAlias = Literal["profile", "pass", "first", "language"]
+LogAddresses: TypeAlias = Literal["profile", "full", "truncate"]
+LogQueries: TypeAlias = Literal["profile", "full", "drop"]
 ForwardedForm: TypeAlias = Literal["x-forwarded-for", "forwarded", "both"]
 
 
@@ -113,3 +120,101 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             examples=[["Accept-Ranges", "Cache-Control", "Content-*", "Date", "ETag", "Location", "Set-Cookie"]],
         ),
     ] = ()
+    referer: Annotated[
+        RefererUse,
+        choice(
+            "What Referer tells of the page that a request comes from: `origin` gives other origins the page's "
+            "scheme, host and port only, and nothing where it was `https` and the target is not (what browsers call "
+            "strict-origin-when-cross-origin); `same-origin` gives other origins nothing; `none` gives nobody "
+            "anything.",
+            get_args(RefererUse),
+            examples=["same-origin"],
+        ),
+    ] = "profile"
+    third_party_cookies: Annotated[
+        Strip,
+        choice(
+            "Whether cookies pass in both directions between a client and another site than the one whose page it is "
+            "on: `pass`, or `strip`. A site is a registrable domain of the Public Suffix List; which page it is, is "
+            "known from Sec-Fetch-Site, Origin or Referer, and where none of them says so the cookies pass.",
+            get_args(Strip),
+            examples=["strip"],
+        ),
+    ] = "profile"
+    third_party_validators: Annotated[
+        Strip,
+        choice(
+            "Whether ETag and Last-Modified, and what asks by them (If-None-Match, If-Modified-Since), pass with GET "
+            "and HEAD to and from third parties: a server can know a client again by them as by a cookie. Without "
+            "them what has become stale is fetched anew.",
+            get_args(Strip),
+            examples=["strip"],
+        ),
+    ] = "profile"
+    tracking_parameters: Annotated[
+        Strip,
+        choice(
+            "Whether parameters by which clicks are tracked (`utm_source`, `fbclid`, `gclid` and others of a list that "
+            "comes with the proxy) are taken out of the queries of GET and HEAD. What stays keeps its order and "
+            "encoding; a query that is signed is left alone.",
+            get_args(Strip),
+            examples=["strip"],
+        ),
+    ] = "profile"
+    user_agent: Annotated[
+        UserAgentUse,
+        choice(
+            "What User-Agent tells: `general` leaves the browser's family and major version and the kind of system, "
+            "and of other programs the name and major version.",
+            get_args(UserAgentUse),
+            examples=["general"],
+        ),
+    ] = "profile"
+    client_hints: Annotated[
+        ClientHints,
+        choice(
+            "Which client hints pass: `low` those that browsers send unasked (Sec-CH-UA, Sec-CH-UA-Mobile, "
+            "Sec-CH-UA-Platform), `none` none. Accept-CH and Critical-CH, by which servers ask for more, are then "
+            "taken out of answers.",
+            get_args(ClientHints),
+            examples=["none"],
+        ),
+    ] = "profile"
+    accept_language: Annotated[
+        Languages,
+        choice(
+            "What Accept-Language tells: `first` the language that is liked best, without the others; `language` that "
+            "without its region.",
+            get_args(Languages),
+            examples=["first"],
+        ),
+    ] = "profile"
+    except_hosts: Annotated[
+        tuple[str, ...],
+        special(
+            "excepted hosts",
+            "The servers to and from which messages stay as they are, in the notation of `intercept.hosts`. After a "
+            "host and a space, parts can be named, with commas between them, that alone are off for it: `fields`, "
+            "`forwarded_for`, `referer`, `third_party_cookies`, `third_party_validators`, `tracking_parameters`, "
+            "`user_agent`, `client_hints`, `accept_language`. `via` and the log are the same for all hosts.",
+            examples=[[".bank.example", "sso.example.com third_party_cookies,referer"]],
+        ),
+    ] = ()
+    log_addresses: Annotated[
+        LogAddresses,
+        choice(
+            "How the access log and that of WebSockets name clients: `full` by address and port, `truncate` by the "
+            "network (24 bits of IPv4, 48 of IPv6) without the port.",
+            get_args(LogAddresses),
+            examples=["truncate"],
+        ),
+    ] = "profile"
+    log_queries: Annotated[
+        LogQueries,
+        choice(
+            "Whether URLs stand in the access log and that of WebSockets, and Referer in the former, in full (`full`) "
+            "or without their queries (`drop`).",
+            get_args(LogQueries),
+            examples=["drop"],
+        ),
+    ] = "profile"

@@ -196,6 +196,16 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             examples=["100ms"],
         ),
     ] = 0.25
+    source_address: Annotated[
+        tuple[str, ...],
+        special(
+            "source addresses",
+            "The addresses of this machine that connections to servers come from: one of IPv4, one of IPv6, or one of "
+            "them, and then servers are only reached over that family, so that the other address is not shown. Empty "
+            "leaves it to the system. Connections that are open when it changes stay as they are.",
+            examples=[["192.168.7.2", "2001:db8:7::2"]],
+        ),
+    ] = ()
     tls_timeout: Annotated[
         float,
         duration(

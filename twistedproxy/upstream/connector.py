@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -33,6 +34,9 @@ from twistedproxy.upstream.literals import ResolvedAddress
 # One system call where the platform can; see `_new_socket` for where it cannot.
 _STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
 _MUST_SET_NONBLOCKING: Final = not hasattr(socket, "SOCK_NONBLOCK")
+
+# Python names it from 3.12 on.
+_BIND_ADDRESS_NO_PORT: Final = 24 if sys.platform == "linux" else 0
 
 _CONNECTED: Final = (0, errno.EISCONN)
 _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -78,7 +82,9 @@ class Connected:
 class Connector:
     """Connects to the first of several addresses that answers; see the head of the module.
 
-    ``attempt_delay`` is RFC 8305's Connection Attempt Delay, in seconds. ``deadlines`` tells the time and
+    ``attempt_delay`` is RFC 8305's Connection Attempt Delay, in seconds. ``sources`` are the addresses of this machine
+    that connections come from, one of a family; when there are any, addresses of another family are not connected to.
+    Both may be set at any time. ``deadlines`` tells the time and
     watches the timeouts, ``clock`` times the delay; without them the reactor does.
     """
 
@@ -87,6 +93,7 @@ class Connector:
         reactor: IReactorFDSet,
         *,
         attempt_delay: float,
+        sources: Sequence[str] = (),
         clock: IReactorTime | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
@@ -95,6 +102,7 @@ class Connector:
         self.deadlines = deadlines or Deadlines(self.clock)
         self.seconds = self.deadlines.seconds
         self.attempt_delay = attempt_delay
+        self.sources = sources
         self.racing = 0
         """How many connections are in the making."""
 
@@ -111,7 +119,7 @@ class Connector:
             return fail(errors.Unreachable("there is no address to connect to"))
         started = self.seconds()
         first = addresses[0]
-        sock, error = _begin(first, port)
+        sock, error = self.begin(first, port)
         if sock is not None and not error:
             return succeed(_connected(sock, first, port, self.seconds() - started))
         race = _Race(self, interleaved(addresses)[1:], port, timeout, started)
@@ -120,6 +128,24 @@ class Connector:
         if not race.result.called:
             self.deadlines.expire_in(race, timeout)
         return race.result
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """See the class."""
+        return tuple(self._sources.values())
+
+    @sources.setter
+    def sources(self, addresses: Sequence[str]) -> None:
+        self._sources = {_family(address): address for address in addresses}
+
+    def begin(self, address: ResolvedAddress, port: int) -> tuple[socket.socket | None, int]:
+        """A socket and 0 when it is connected, a socket and EINPROGRESS, or no socket and the error."""
+        source = ""
+        if self._sources:
+            source = self._sources.get(address.family, "")
+            if not source:
+                return None, errno.EADDRNOTAVAIL
+        return _begin(address, port, source)
 
 
 @implementer(IWriteDescriptor)
@@ -231,7 +257,7 @@ class _Race:
         self._delay = None
         while self._waiting:
             address = self._waiting.popleft()
-            if self.take(address, *_begin(address, self.port)):
+            if self.take(address, *self._connector.begin(address, self.port)):
                 return
         if not self._attempts:
             self._lose(False)
@@ -285,12 +311,17 @@ class _Race:
         self._attempts.clear()
 
 
-def _begin(address: ResolvedAddress, port: int) -> tuple[socket.socket | None, int]:
-    """A socket and 0 when it is connected, a socket and EINPROGRESS, or no socket and the error."""
+def _begin(address: ResolvedAddress, port: int, source: str) -> tuple[socket.socket | None, int]:
     try:
         sock = _new_socket(address.family)
     except OSError as failure:
         return None, failure.errno or errno.EIO
+    if source:
+        try:
+            _bind(sock, source)
+        except OSError as failure:
+            sock.close()
+            return None, failure.errno or errno.EIO
     sockaddr = address.at(port)
     error = sock.connect_ex(sockaddr)
     if error == errno.EINPROGRESS:
@@ -309,6 +340,21 @@ def _new_socket(family: int) -> socket.socket:
     if _MUST_SET_NONBLOCKING:
         sock.setblocking(False)
     return sock
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    if _BIND_ADDRESS_NO_PORT:
+        try:
+            # The port is chosen when the peer is known, so that there are as many for each peer.
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        except OSError:
+            # A kernel before 4.2.
+            pass
+    sock.bind((source, 0))
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _connected(sock: socket.socket, address: ResolvedAddress, port: int, seconds: float) -> Connected:
