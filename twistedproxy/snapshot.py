@@ -29,10 +29,10 @@ def random_pseudonym() -> str:
 class Snapshot:
     """The decisions that one exchange goes by from its start to its end.
 
-    ``generation`` counts the reloads, ``pseudonym`` is our name in Proxy-Status, and ``via`` that in Via, empty where we
-    are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody needs
-    one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are those whose
-    WebSockets' messages are written down.
+    ``generation`` counts the reloads, ``pseudonym`` is our name in Proxy-Status, and ``via`` that in Via, empty where
+    we are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody
+    needs one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are
+    those whose WebSockets' messages are written down.
     """
 
     generation: int
