@@ -196,7 +196,13 @@ class Forward(OpaqueExchange):
                 carrier.send_content(content)
             self._held.clear()
         if self._request_ended:
-            carrier.send_end(self._trailers)
+            self._send_end(carrier)
+
+    def _send_end(self, carrier: Carrier) -> None:
+        trailers = self._trailers
+        if trailers and (privacy := self._privacy()) is not None:
+            trailers = privacy.request_trailers(trailers)
+        carrier.send_end(trailers)
 
     def _privacy(self) -> Privacy | None:
         privacy = self.snapshot.privacy
@@ -218,11 +224,8 @@ class Forward(OpaqueExchange):
             request = self.request
             assert request is not None
             self._trailers = forwarded_trailer_lines(trailers, request.options)
-            privacy = None if self.over else self._privacy()
-            if privacy is not None:
-                self._trailers = privacy.request_trailers(self._trailers)
         if self._upstream is not None:
-            self._upstream.send_end(self._trailers)
+            self._send_end(self._upstream)
 
     def request_turn_ended(self) -> None:
         self._flush_request()

@@ -89,6 +89,12 @@ def test_trailers() -> None:
     assert origin.take().endswith(b"\r\n\r\n0\r\nX: y\r\n\r\n")
 
 
+def test_trace() -> None:
+    """What comes back to the client is what the origin has seen."""
+    start = b"TRACE http://a.test/ HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 3\r\n"
+    assert seen(b"X-Real-IP: 10.0.0.1\r\n", ("privacy.profile", "strict"), start=start) == b"Max-Forwards: 2\r\n\r\n"
+
+
 def test_trailers_of_an_answer() -> None:
     wire = Wire(("privacy.remove_response_fields", "X-Node"))
     client = wire.client()

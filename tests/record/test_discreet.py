@@ -70,3 +70,8 @@ def test_a_fault_in_the_operational_log_does_not_either() -> None:
     text = repr(wire.connection(client).exchange)
     assert "127.0.0.1" not in text
     assert "secret" not in text
+
+
+def test_address() -> None:
+    assert Discretion().address("192.0.2.7") == "192.0.2.7"
+    assert Discretion(addresses=True).address("2001:db8:1:2::3") == "2001:db8:1::"

@@ -62,6 +62,6 @@ class OpenedTunnel:
         if self._plane.rejections.rejected(self._client, host):
             self._log.info(
                 "{client} does not take our certificate for {host}: its tunnels there are left alone",
-                client=self._client,
+                client=self._plane.snapshot.discretion.address(self._client),
                 host=host,
             )

@@ -6,11 +6,11 @@ import re
 from collections.abc import Container, Iterable
 from typing import Final
 
+from twistedproxy.access.globs import glob_expression
 from twistedproxy.http.message import FieldLine, Fields, ResponseHead
 from twistedproxy.settings.field_names import OUT_OF_REACH, field_line
 
 _MEMO: Final = 2048
-_WILDCARDS: Final = {"*": ".*", "?": "."}
 
 Changes = dict[bytes, bytes | None]
 """What fields are to be, by their names in lower case: another value, or None for gone."""
@@ -133,7 +133,5 @@ def _is_glob(name: str) -> bool:
 
 
 def _expression(globs: Iterable[str]) -> re.Pattern[str] | None:
-    expressions = [
-        "".join(_WILDCARDS.get(character) or re.escape(character) for character in glob) for glob in sorted(set(globs))
-    ]
+    expressions = [glob_expression(glob) for glob in sorted(set(globs))]
     return re.compile("|".join(expressions)) if expressions else None

@@ -17,6 +17,10 @@ class Discretion(NamedTuple):
     addresses: bool = False
     queries: bool = False
 
+    def address(self, address: str) -> str:
+        """The client's ``address`` as the logs may know it."""
+        return network_of(address) if self.addresses else address
+
     def view(self, exchange: E) -> E:
         """``exchange`` as the logs may know it."""
         return cast(E, _Discreet(exchange, self)) if self.addresses or self.queries else exchange
@@ -46,8 +50,7 @@ class _Discreet:
 
     @property
     def client_address(self) -> str:
-        address: str = self._exchange.client_address
-        return network_of(address) if self._discretion.addresses else address
+        return self._discretion.address(self._exchange.client_address)
 
     @property
     def client_port(self) -> int:
@@ -63,7 +66,7 @@ class _Discreet:
     def detail(self) -> str:
         detail: str = self._exchange.detail
         address = self._exchange.client_address
-        return detail.replace(address, network_of(address)) if self._discretion.addresses and address else detail
+        return detail.replace(address, self._discretion.address(address)) if address else detail
 
     def request_field(self, name: bytes) -> bytes:
         value: bytes = self._exchange.request_field(name)

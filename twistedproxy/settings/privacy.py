@@ -203,8 +203,8 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     log_addresses: Annotated[
         LogAddresses,
         choice(
-            "How the access log and that of WebSockets name clients: `full` by address and port, `truncate` by the "
-            "network (24 bits of IPv4, 48 of IPv6) without the port.",
+            "How the logs name clients: `full` by address and, in the access log and that of WebSockets, port; "
+            "`truncate` by the network (24 bits of IPv4, 48 of IPv6) without the port.",
             get_args(LogAddresses),
             examples=["truncate"],
         ),
