@@ -159,7 +159,6 @@ Accept-Encoding: gzip, deflate
 Accept-Language: de-CH
 If-None-Match: "alice"
 If-Modified-Since: Thu, 14 Jan 2027 08:00:07 GMT
-X-Requested-With: com.example.alice
 Via: 1.1 alices-router
 Via: 1.1 proxy.test
 """),

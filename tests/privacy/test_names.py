@@ -73,3 +73,16 @@ def test_response() -> None:
 
 def test_trailers() -> None:
     assert NameRules(remove=["X-A"]).trailers([(b"X-A", b"1"), (b"B", b"2")]) == [(b"B", b"2")]
+
+
+class Never(tuple[bytes, bytes]):
+    """As HPACK's line that is never indexed."""
+
+    def __new__(cls, *parts: bytes) -> Never:
+        return super().__new__(cls, parts)
+
+
+def test_what_is_never_indexed_stays_so() -> None:
+    (line,) = rewritten(Fields([Never(b"referer", b"a")]), {b"referer": b"b"}).lines
+    assert line == (b"referer", b"b")
+    assert type(line) is Never

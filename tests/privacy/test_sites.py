@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import parse_target
-from twistedproxy.privacy.sites import Place, is_third_party, read_place, site_of
+from twistedproxy.privacy.sites import Place, is_third_party, load_suffixes, read_place, site_of
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,12 @@ def test_third_party(lines: dict[bytes, bytes], third: bool) -> None:
     target = b"http://cdn.shop.test/x"
     head = RequestHead(b"GET", target, 1, Fields(lines.items()))
     assert is_third_party(head, parse_target(b"GET", target)) is third
+
+
+@given(st.from_regex(r"\A[a-z0-9_-]{1,9}(\.[a-z0-9_-]{1,9}){0,5}\.?\Z"))
+def test_any_host_is_in_its_site(host: str) -> None:
+    load_suffixes()
+    site = site_of(host)
+    assert site
+    assert ("." + host.removesuffix(".")).endswith("." + site) or site.replace(".", "").isdigit()
+    assert site_of("x." + site) in (site, "x." + site)

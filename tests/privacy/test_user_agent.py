@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedproxy.privacy.user_agent import general_user_agent
+from twistedproxy.privacy.user_agent import general_user_agent, requested_with
 
 SAFARI = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -70,3 +70,8 @@ def test_nested_comments_cost_no_more() -> None:
     """Open brackets without an end are read once."""
     assert general_user_agent(b"Mozilla/5.0 (" + b"(" * 500) == b"Mozilla/5.0"
     assert general_user_agent(b"Mozilla/5.0 (" + b"()" * 250) == b"Mozilla/5.0"
+
+
+def test_requested_with() -> None:
+    assert requested_with(b"XMLHttpRequest") == b"XMLHttpRequest"
+    assert requested_with(b"com.example.app") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
-from typing import Final
+from typing import Any, Final
 
 from twistedproxy.access.globs import glob_expression
 from twistedproxy.http.message import FieldLine, Fields, ResponseHead
@@ -104,7 +104,9 @@ def rewritten(fields: Fields, changes: Changes, written: Iterable[tuple[bytes, b
         if name not in changes:
             lines.append(line)
         elif (value := changes[name]) is not None:
-            lines.append((line[0], value))
+            # One that is never to be indexed (RFC 7541 section 7.1.3) stays so.
+            kind: Any = type(line)
+            lines.append((line[0], value) if kind is tuple else kind(line[0], value))
     if several:
         lines = _once(lines, changes)
     for name, spelt in written:

@@ -18,9 +18,9 @@ from twistedproxy.privacy.forwarded import NAMES, Change, forwarded_change
 from twistedproxy.privacy.languages import REDUCED
 from twistedproxy.privacy.names import Changes, NameRules, rewritten
 from twistedproxy.privacy.referer import PASS, trimmed
-from twistedproxy.privacy.sites import is_third_party
+from twistedproxy.privacy.sites import is_third_party, load_suffixes
 from twistedproxy.privacy.tracking import without_tracking
-from twistedproxy.privacy.user_agent import general_user_agent
+from twistedproxy.privacy.user_agent import general_user_agent, requested_with
 from twistedproxy.settings.privacy import PrivacySettings
 from twistedproxy.settings.privacy_profiles import ALL_HINTS, ASKING_FOR_HINTS, HINTS_BEYOND_LOW, Choices
 
@@ -50,8 +50,8 @@ class Privacy:
     third_party_read_responses: NameRules | None
     """The same for those to GET and HEAD."""
     forwarded: Change | None
-    values: tuple[tuple[bytes, Callable[[bytes], bytes]], ...]
-    """The fields that get a value made from their own."""
+    values: tuple[tuple[bytes, Callable[[bytes], bytes | None]], ...]
+    """The fields that get a value made from their own, or none."""
     referer: str
     tracking_parameters: bool
     third_party_cookies: bool
@@ -72,6 +72,9 @@ class Privacy:
         cookies = chosen.third_party_cookies == "strip"
         validators = chosen.third_party_validators == "strip"
 
+        if cookies or validators:
+            load_suffixes()
+
         def responses(*more: str) -> NameRules | None:
             if not fields:
                 return NameRules((*gone_back, *more)) or None
@@ -79,9 +82,9 @@ class Privacy:
             return NameRules(*rules) or None
 
         set_cookie = ("Set-Cookie",) if cookies else ()
-        values: list[tuple[bytes, Callable[[bytes], bytes]]] = []
+        values: list[tuple[bytes, Callable[[bytes], bytes | None]]] = []
         if chosen.user_agent == "general":
-            values.append((b"user-agent", general_user_agent))
+            values += ((b"user-agent", general_user_agent), (b"x-requested-with", requested_with))
         if chosen.accept_language in REDUCED:
             values.append((b"accept-language", REDUCED[chosen.accept_language]))
         privacy = cls(

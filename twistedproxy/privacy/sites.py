@@ -57,8 +57,12 @@ _remembered = lru_cache(maxsize=1024)(_read)
 
 @lru_cache(maxsize=1)
 def _suffixes() -> PublicSuffixList:
-    # 50 ms and some MiB: only for whoever asks.
     return PublicSuffixList()
+
+
+def load_suffixes() -> None:
+    """Read the list, if nobody has yet: that takes 50 ms, which no request should have to wait."""
+    _suffixes()
 
 
 @lru_cache(maxsize=4096)

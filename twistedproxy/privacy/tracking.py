@@ -20,6 +20,11 @@ def _needing() -> HostSet:
     return HostSet(HOSTS_THAT_NEED_THEM)
 
 
+@lru_cache(maxsize=1024)
+def _needs_them(host: str) -> bool:
+    return host in _needing()
+
+
 def without_tracking(path: bytes, host: str) -> bytes:
     """``path``, a path with its query, at ``host``, without the tracking parameters that are in the query.
 
@@ -32,13 +37,8 @@ def without_tracking(path: bytes, host: str) -> bytes:
     names = [parameter.partition(b"=")[0] for parameter in query.lower().split(b"&")]
     if b"%" in query:
         names = [unquote_to_bytes(name).lower() for name in names]
-    if _NAMES.isdisjoint(names) and not any(name.startswith(_PREFIXES) for name in names):
+    tracks = [name in _NAMES or name.startswith(_PREFIXES) for name in names]
+    if True not in tracks or not _SIGNATURES.isdisjoint(names) or _needs_them(host):
         return path
-    if not _SIGNATURES.isdisjoint(names) or host in _needing():
-        return path
-    kept = [
-        parameter
-        for name, parameter in zip(names, query.split(b"&"), strict=True)
-        if name not in _NAMES and not name.startswith(_PREFIXES)
-    ]
+    kept = [parameter for parameter, gone in zip(query.split(b"&"), tracks, strict=True) if not gone]
     return before + mark + b"&".join(kept) if kept else before

@@ -40,6 +40,11 @@ def general_user_agent(value: bytes) -> bytes:
     return _general(value[:_LONGEST])
 
 
+def requested_with(value: bytes) -> bytes | None:
+    """What is left of an X-Requested-With of ``value``: what scripts say, but not an application's name."""
+    return value if value == b"XMLHttpRequest" else None
+
+
 @lru_cache(maxsize=1024)
 def _general(value: bytes) -> bytes:
     text = value.decode("latin-1")

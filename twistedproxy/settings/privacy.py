@@ -165,7 +165,8 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         UserAgentUse,
         choice(
             "What User-Agent tells: `general` leaves the browser's family and major version and the kind of system, "
-            "and of other programs the name and major version.",
+            "and of other programs the name and major version. X-Requested-With goes too where it names an "
+            "application.",
             get_args(UserAgentUse),
             examples=["general"],
         ),

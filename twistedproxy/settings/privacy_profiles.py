@@ -47,8 +47,8 @@ PERSON_FIELDS: Final = (
 )
 """Fields by which a person or a telephone is known."""
 
-HABIT_FIELDS: Final = ("DNT", "Save-Data", "Sec-GPC", "X-Requested-With")
-"""Fields that tell clients apart by what few of them send, or name the application."""
+HABIT_FIELDS: Final = ("DNT", "Save-Data")
+"""Fields that tell clients apart by what few of them send."""
 
 HINTS_BEYOND_LOW: Final = (
     "Sec-CH-UA-Arch",
