@@ -1,0 +1,97 @@
+"""The compact set of names, against plain Python sets."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedproxy.access.blocklists.table import (
+    BELOW,
+    PASS_BELOW,
+    PASS_SELF,
+    SELF,
+    Table,
+    is_prime,
+    random_prime,
+)
+
+PRIME = 576460752303423433
+LABELS = st.sampled_from([b"a", b"b", b"cc", b"com", b"x-1"])
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(b".".join)
+
+
+def test_primes() -> None:
+    prime = random_prime()
+    assert prime.bit_length() == 59
+    assert is_prime(prime)
+    assert is_prime(PRIME)
+    assert [number for number in range(60) if is_prime(number)] == [
+        *(2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59)
+    ]
+    # Strong pseudoprimes to the bases 2, 3, 5 and 7, and a Carmichael number.
+    assert not any(map(is_prime, (3215031751, 3825123056546413051, 561)))
+
+
+@given(st.lists(st.tuples(NAMES, st.integers(1, 15)), max_size=60), NAMES)
+def test_it_agrees_with_sets(entries: list[tuple[bytes, int]], asked: bytes) -> None:
+    table = Table(PRIME)
+    known: dict[bytes, int] = {}
+    for name, flags in entries:
+        if b"." in name:
+            table.add([name], flags)
+        else:
+            table.add_top(name, flags)
+        known[name] = known.get(name, 0) | flags
+    assert table.count == len(known)
+    labels = asked.split(b".")
+    endings = [b".".join(labels[start:]) for start in range(len(labels))]
+
+    def first(of_itself: int, below: int) -> int:
+        for index, ending in enumerate(endings):
+            if known.get(ending, 0) & (below if index else of_itself):
+                return index
+        return -1
+
+    assert table.look_up(asked) == (first(SELF, BELOW), first(PASS_SELF, PASS_BELOW))
+    endings = endings[:1]
+    assert table.look_up(asked, below=False) == (first(SELF, BELOW), first(PASS_SELF, PASS_BELOW))
+    copy = Table.over(memoryview(bytes(table.buffer)).cast("Q"), table.count, PRIME)
+    assert copy.look_up(asked) == table.look_up(asked)
+
+
+def test_it_grows_and_stays_half_empty() -> None:
+    table = Table(PRIME)
+    names = [b"n%d.example" % number for number in range(5000)]
+    table.add(names, SELF)
+    assert table.count == 5000
+    assert len(table.words) == 8192
+    assert all(table.look_up(name) == (0, -1) for name in names)
+    assert repr(table) == "<Table 5000 names in 65536 bytes>"
+    assert len(Table(PRIME, 5000).words) == 8192
+
+
+def test_a_name_that_is_too_long_has_no_endings() -> None:
+    table = Table(PRIME)
+    table.add([b"a.a"], SELF | BELOW)
+    assert table.look_up(b"a." * 127 + b"a") == (126, -1)
+    assert table.look_up(b"a." * 128 + b"a") == (-1, -1)
+
+
+@pytest.mark.parametrize("form", [b"n%d.t", b"%d.b", b"a%d.test", b"x.%d.example-of-a-longer-name.test"])
+def test_names_that_resemble_each_other_are_far_apart(form: bytes) -> None:
+    """Few have to look further than a few words for their place, also where all end in the same bytes."""
+    table = Table(random_prime())
+    table.add([form % number for number in range(5000)], SELF)
+    mask = len(table.words) - 1
+    away = [(place - (word >> 4)) & mask for place, word in enumerate(table.words) if word]
+    assert sum(away) / len(away) < 3
+    assert max(away) < 200
+
+
+@pytest.mark.parametrize(("words", "count"), [(100, 1), (256, 161), (0, 0), (128, 0)])
+def test_what_is_no_table(words: int, count: int) -> None:
+    with pytest.raises(ValueError, match=f"a table of {words} words with {count} names"):
+        Table.over(array("Q", bytes(8 * words)), count, PRIME)

@@ -1,0 +1,1 @@
+"""Lists of hosts and URLs that are blocked: read, kept small, and looked up."""
