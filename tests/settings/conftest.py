@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from twistedproxy.settings.access import AccessRule
 from twistedproxy.settings.accounts import AccountGroup, StaticAccount
+from twistedproxy.settings.blocklist_tables import ACTIONS, FORMATS
+from twistedproxy.settings.blocklists import Blocklist
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
@@ -72,6 +74,16 @@ STATIC_ACCOUNTS = st.one_of(
     st.builds(StaticAccount, name=NAMES, password_file=st.just("$CREDENTIALS_DIRECTORY/ci")),
 )
 ACCOUNT_GROUPS = st.builds(AccountGroup, name=NAMES, members=st.lists(NAMES, max_size=2).map(tuple))
+BLOCKLISTS = st.builds(
+    Blocklist,
+    name=st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,9}\Z").filter(lambda name: not name.startswith("local")),
+    source=st.sampled_from(("/etc/ads.txt", "https://lists.example/ads?x=1")),
+    format=st.sampled_from(FORMATS),
+    category=st.text(PRINTABLE, max_size=5),
+    action=st.sampled_from(ACTIONS),
+    exceptions=st.lists(st.one_of(ADDRESSES, HOSTS), max_size=2).map(tuple),
+    refresh=st.sampled_from(("", "6h")),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -120,6 +132,8 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.sampled_from((("basic",), ("digest",), ("digest", "basic")))
         case "realm":
             return st.from_regex(r"\A[A-Za-z']([ !#-Z^-~]{0,20}[a-z])?\Z")
+        case "blocklists":
+            return st.lists(BLOCKLISTS, max_size=3, unique_by=lambda one: one.name).map(tuple)
         case "workers":
             return st.one_of(st.integers(1, MOST_WORKERS), st.just("auto"))
         case "endpoints or none":

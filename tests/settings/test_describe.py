@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twistedproxy.settings.blocklists import Blocklist, BlocklistsSettings
 from twistedproxy.settings.describe import describe, warnings
 from twistedproxy.settings.load import load
 from twistedproxy.settings.types import Settings
@@ -376,3 +377,19 @@ def test_a_rule_that_asks_needs_accounts() -> None:
     asks = "access.rules (0) asks for credentials, but there is no account: nobody will get past it."
     assert list(warnings(settings(text))) == [asks]
     assert list(warnings(settings(text + '[accounts]\nhtpasswd_file = "/x"\n'))) == []
+
+
+def test_lists_that_anybody_could_change() -> None:
+    lists = (
+        Blocklist(name="ads", source="http://lists.test/ads"),
+        Blocklist(name="good", source="http://lists.test/good", allow=True),
+        Blocklist(name="safe", source="https://lists.test/safe"),
+    )
+    told = set(warnings(Settings(blocklists=BlocklistsSettings(lists=lists))))
+    assert "the list ads is fetched without TLS: whoever is on the way decides what it blocks." in told
+    assert "the list good is fetched without TLS: whoever is on the way decides what it allows." in told
+    assert not [one for one in told if "safe" in one]
+    rule = '[[access.rules]]\naction = "set"\nblocklists = ["adds"]\n'
+    asks = "access.rules (0) names the list adds, of which blocklists.lists has none."
+    assert asks in set(warnings(settings(rule)))
+    assert asks not in set(warnings(settings(rule + '[[blocklists.lists]]\nname = "adds"\nsource = "/x"\n')))

@@ -78,6 +78,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "slow_down": 8.0,
         "threads": 2,
     },
+    "blocklists": {
+        "lists": (),
+        "refresh": 86400.0,
+        "timeout": 120.0,
+        "max_size": 268435456,
+        "max_shrink": 50,
+    },
     "forwarding": {"via": ""},
     "privacy": {
         "profile": "off",

@@ -22,7 +22,7 @@ from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 WARNING = "warning: "
 EVERY_HOST = "*"
-WITHOUT_EFFECT = ("route", "blocklists", "rates")
+WITHOUT_EFFECT = ("route", "rates")
 """The keys of an access rule that are kept, and that nothing goes by yet."""
 
 
@@ -78,6 +78,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
+    yield from _about_lists(settings)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
     ]
@@ -359,3 +360,18 @@ def _sentences(endpoints: Iterable[Endpoint]) -> str:
 def _joined(words: Iterable[str]) -> str:
     *most, last = list(words) or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _about_lists(settings: Settings) -> Iterator[str]:
+    lists = settings.blocklists.lists
+    known = {one.name for one in lists}
+    for number, rule in enumerate(settings.access.rules):
+        for name in rule.blocklists:
+            if name not in known:
+                yield f"access.rules ({number}) names the list {printable(name)}, of which blocklists.lists has none."
+    for one in lists:
+        if one.source.startswith("http://"):
+            yield (
+                f"the list {one.name} is fetched without TLS: whoever is on the way decides what it "
+                f"{'allows' if one.allow else 'blocks'}."
+            )

@@ -25,6 +25,7 @@ from twistedproxy.settings.account_entries import (
     check_scheme,
     check_static_account,
 )
+from twistedproxy.settings.blocklist_tables import check_blocklist
 from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.excepted_hosts import check_excepted_host
 from twistedproxy.settings.field_names import check_field_line, check_field_name
@@ -230,6 +231,15 @@ def _source_addresses(value: object) -> object:
     return entries
 
 
+def _blocklists(value: object) -> object:
+    entries = _list(value)
+    assert isinstance(entries, tuple)
+    names = [entry.get("name") for entry in entries if isinstance(entry, Mapping)]
+    if any(names.count(name) > 1 for name in names):
+        raise Unfit("a name of its own for each list")
+    return entries
+
+
 def _some(value: object) -> object:
     entries = _list(value)
     if not entries:
@@ -293,6 +303,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("dotted names", 'a list such as ["example_site.Checker"]', _list, each=check_dotted),
             Kind("schemes", 'a list such as ["digest", "basic"]', _schemes, each=check_scheme),
             Kind("realm", "a string", _realm),
+            Kind("blocklists", "a list of tables", _blocklists, each=check_blocklist),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

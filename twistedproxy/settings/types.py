@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `access`, `accounts`, `http2`, `interception`, `log`, `operation`, `privacy` and
-`upstream_tls`, are the only place where a key, its default, its limits and its description stand. The file is checked
-against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are float
-seconds and sizes int bytes once they are loaded.
+These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `log`, `operation`, `privacy`
+and `upstream_tls`, are the only place where a key, its default, its limits and its description stand. The file is
+checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are
+float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 
 from twistedproxy.settings.access import AccessSettings
 from twistedproxy.settings.accounts import AccountsSettings
+from twistedproxy.settings.blocklists import BlocklistsSettings
 from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
@@ -344,6 +345,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
     accounts: AccountsSettings = AccountsSettings()
+    blocklists: BlocklistsSettings = BlocklistsSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
     privacy: PrivacySettings = PrivacySettings()
     tls: TLSSettings = TLSSettings()
