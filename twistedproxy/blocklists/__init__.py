@@ -1,0 +1,1 @@
+"""Lists of what is blocked, on disk: fetched, compiled, kept, and opened by those who look things up."""
