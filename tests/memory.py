@@ -19,6 +19,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from twistedproxy.access.blocklists.image import Image, compile_list
+from twistedproxy.access.blocklists.lists import Blocklists, OpenList
+from twistedproxy.access.hosts import HostSet
 from twistedproxy.access.rules import Destinations
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
@@ -39,6 +42,16 @@ DATE = b"Fri, 15 Jan 2027 08:00:00 GMT"
 VIA = b"1.1 proxy.test"
 CLIENT = IPv4Address("TCP", "127.0.0.1", 40000)
 LISTENER = "tcp:8080:interface=127.0.0.1"
+
+
+PRIME = 576460752303423433
+"""What names are hashed with."""
+
+
+def opened_list(name: str, content: str, *, category: str = "", action: str = "block") -> OpenList:
+    """A list in memory."""
+    _, pieces = compile_list([content.encode()], format="auto", subdomains=True, prime=PRIME, source="")
+    return OpenList(name, category, action, False, True, HostSet(()), Image(b"".join(pieces), PRIME))
 
 
 class MemoryTransport(StringTransport):  # type: ignore[misc]  # Twisted's class is not typed
@@ -271,6 +284,10 @@ class Wire:
     def reload(self, *overrides: tuple[str, str]) -> None:
         """Go by other settings from now on."""
         self.plane.use(self.compile(overrides))
+
+    def block(self, *lists: OpenList) -> None:
+        """Go by these lists of what is blocked from now on."""
+        self.plane.use(self.plane.snapshot.with_lists(Blocklists(lists, PRIME)))
 
     def client(self, address: IPv4Address = CLIENT) -> MemoryTransport:
         """A client connects."""

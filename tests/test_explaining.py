@@ -9,6 +9,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.address import IPv4Address
 
+from tests.memory import PRIME, opened_list
+from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Explanation, Inquiry
 from twistedproxy.explaining import Explainer
@@ -265,3 +267,17 @@ async def test_accounts_that_cannot_be_read(running_reactor: Any) -> None:
             await explainer.explain(Inquiry("http://a.test/", user="ann"))
     finally:
         explainer.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_come_after_the_rules(running_reactor: Any) -> None:
+    lists = Blocklists((opened_list("ads", "198.51.100.7\n||93.184.216.34/x", category="adverts"),), PRIME)
+    made = Explainer(running_reactor, load("", "a.toml"), [], lists)
+    blocked = await explained(made, "http://198.51.100.7/")
+    assert (blocked.allowed, blocked.requests[0].status, blocked.requests[0].reason) == (False, 403, "blocked")
+    why = "198.51.100.7 is on the list ads (category adverts)"
+    assert steps(blocked)[1:] == [("list", "denied", "ads", "default", why)]
+    fine = await explained(made, "http://93.184.216.34/")
+    assert steps(fine)[1] == ("list", "no match", "blocklists.lists", "default", "")
+    assert not (await explained(made, "http://93.184.216.34/x/y")).allowed
+    made.close()

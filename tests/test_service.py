@@ -366,7 +366,7 @@ async def turn(fixture: Fixture) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_signals(fixture: Fixture, said: list[str], handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "_controlling_terminal", lambda: False)
+    monkeypatch.setattr(service_module, "controlling_terminal", lambda: False)
     started(fixture)
     assert set(handlers) == {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
     said.clear()
@@ -413,7 +413,7 @@ async def test_terminal_that_is_closed(
 ) -> None:
     """SIGHUP is a wish for a reload, but not when it says that the terminal of the foreground is gone."""
     terminals = iter([True, remains])
-    monkeypatch.setattr(service_module, "_controlling_terminal", lambda: next(terminals))
+    monkeypatch.setattr(service_module, "controlling_terminal", lambda: next(terminals))
     made = started(fixture)
     generation = worker(made).plane.snapshot.generation
     handlers[signal.SIGHUP](signal.SIGHUP, None)
@@ -428,7 +428,7 @@ def test_terminal_of_this_process() -> None:
         there = True
     except OSError:
         there = False
-    assert service_module._controlling_terminal() is there
+    assert service_module.controlling_terminal() is there
 
 
 @pytest_twisted.ensureDeferred

@@ -21,12 +21,13 @@ from twistedproxy import service as service_module
 from twistedproxy.control.link import CannotUse
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.listeners import CannotListen
-from twistedproxy.service import STATUS_INTERVAL, ProxyService, workers_of
+from twistedproxy.service import STATUS_INTERVAL, ProxyService
 from twistedproxy.settings.load import Loaded, load
 from twistedproxy.surroundings import Surroundings
 from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
 from twistedproxy.systemd.notify import Notifier
 from twistedproxy.upgrade import Handover
+from twistedproxy.workers.workforce import workers_of
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -141,7 +142,7 @@ async def daemon(running_reactor: Any, tmp_path: Path, monkeypatch: pytest.Monke
     """A daemon that has not been made yet."""
     made = Daemon(running_reactor, tmp_path)
     monkeypatch.setattr(service_module.signal, "signal", made.handlers.__setitem__)
-    monkeypatch.setattr(service_module, "_controlling_terminal", lambda: False)
+    monkeypatch.setattr(service_module, "controlling_terminal", lambda: False)
     yield made
     await made.end()
 

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.errors import AuthorityUnusable, FramingError, NotOpened, OwnName, ProxyError
+from twistedproxy.errors import AuthorityUnusable, Blocked, FramingError, NotOpened, OwnName, ProxyError
 from twistedproxy.exchange import Downstream, Protocols
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields, RequestHead
@@ -69,6 +69,7 @@ class Connect(OpaqueExchange):
         self.snapshot.access.check_connect_port(target.port)
         if self.snapshot.rules is not None:
             self.judge(target)
+        self._check_lists(target.host)
         self.kind = "tunnel"
         if self._may_open():
             leaves = self.plane.issuer.leaves()
@@ -76,6 +77,11 @@ class Connect(OpaqueExchange):
             leaves.addErrback(self._broke)
         else:
             self._dial()
+
+    def _check_lists(self, host: str) -> None:
+        """Raise `Blocked` when a list blocks ``host``; more than that of a URL is not known of a tunnel."""
+        if self.blocklists is not None:
+            self.check_lists(host, "https", self._target.port, b"/")
 
     def _dial(self) -> None:
         target = self._target
@@ -141,6 +147,10 @@ class Connect(OpaqueExchange):
             peek.stop()
             transport, received = self._transport, bytes(peek.received)
             transport.resumeProducing()
+        elif self.blocklists is not None:
+            # Whom the tunnel is for may be said only in there.
+            self._look_inside()
+            return
         elif self._established():
             transport, received = self.downstream.detach()
         else:
@@ -184,7 +194,16 @@ class Connect(OpaqueExchange):
 
     def _seen(self, what: Seen) -> None:
         """The client has said enough to decide what becomes of it."""
-        if isinstance(what, ClientHello):
+        if isinstance(what, ClientHello) and what.server_name:
+            try:
+                self._check_lists(what.server_name)
+            except Blocked as error:
+                self.fail(error)
+                return
+        if self._dialed is not None:
+            # It was only about the name.
+            self._begin_tunnel()
+        elif isinstance(what, ClientHello):
             if self._is_for_us(what):
                 self._open_tls()
             else:

@@ -31,9 +31,6 @@ class ProxyError(Exception):
         return (type(self).__doc__ or "").strip()
 
 
-# ---------------------------------------------------------------- the client's message cannot be taken
-
-
 class RequestError(ProxyError):
     """The request is not valid HTTP."""
 
@@ -228,6 +225,12 @@ class AuthorityUnusable(ProxyError):
 
     proxy_status = "proxy_configuration_error"
     reason = "authority_unusable"
+
+
+class Blocked(Refused):
+    """What you asked for is on a list of what this proxy blocks."""
+
+    reason = "blocked"
 
 
 class LoopDetected(ProxyError):
@@ -444,9 +447,6 @@ class OutOfDescriptors(UpstreamError):
     status = 503
     proxy_status = "proxy_internal_error"
     reason = "out_of_descriptors"
-
-
-# ---------------------------------------------------------------- the origin's answer
 
 
 class ResponseError(UpstreamError):

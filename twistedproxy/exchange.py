@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
+from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.access.profile import NO_PROFILE
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import Destinations
@@ -19,6 +20,7 @@ from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.checks import Check
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import (
+    Blocked,
     CredentialsRefused,
     CredentialsWanted,
     DeniedByRule,
@@ -136,6 +138,7 @@ class Exchange:
     __slots__ = (
         "_check",
         "account",
+        "blocklists",
         "bytes_from_client",
         "bytes_from_upstream",
         "bytes_to_client",
@@ -152,6 +155,7 @@ class Exchange:
         "groups",
         "inside",
         "kind",
+        "listed",
         "over",
         "plane",
         "profile",
@@ -173,6 +177,10 @@ class Exchange:
         self.plane = plane
         self.snapshot = plane.snapshot
         self.downstream = downstream
+        self.blocklists = self.snapshot.blocklists
+        """The lists that this request is held against; None where there are none."""
+        self.listed: Listed | None = None
+        """What they had on it."""
         self.request = request
         self.response: Fields | None = None
         self.kind = "answer"
@@ -350,6 +358,8 @@ class Exchange:
             )
         )
         self.profile = verdict.profile
+        if self.profile.blocklists:
+            self.blocklists = self.snapshot.chosen_lists(self.profile.blocklists)
         self.destinations = verdict.destinations
         if self.destinations is None:
             self.rule = verdict.label
@@ -362,6 +372,17 @@ class Exchange:
         self.upstream_address = peer
         if self.destinations is not None:
             self.rule = self.destinations.label(peer)
+
+    def check_lists(self, host: str, scheme: str, port: int, path: bytes) -> None:
+        """Raise `Blocked` when a list has ``host``, or the URL there, and blocks it; where there are lists."""
+        lists = self.blocklists
+        listed = lists.judge(host, scheme, port, path) if lists is not None else None
+        if listed is not None:
+            if self.listed is None:
+                self.plane.tally.listed(listed)
+            self.listed = listed
+            if listed.blocks:
+                raise Blocked(listed.sentence)
 
     def fail(self, error: ProxyError) -> None:
         """End with an error: a page, or a cut when the response has begun."""

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from twistedproxy.access.addresses import AddressSet
+from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.access.conditions import ALLOW, ASK, SET
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.access.interception import Interception
@@ -26,12 +27,13 @@ from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import ExplainedRequest, Explanation, Inquiry, Step
-from twistedproxy.errors import CredentialsWanted, OwnName, ProxyError
+from twistedproxy.errors import Blocked, CredentialsWanted, OwnName, ProxyError
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields
 from twistedproxy.http.target import Target, parse_authority, parse_target
 from twistedproxy.portal.names import HOSTS, is_page
 from twistedproxy.record.learned import Learned
+from twistedproxy.settings.blocklist_tables import OWN
 from twistedproxy.settings.load import Loaded
 from twistedproxy.tls.names import InvalidName, asked_for
 from twistedproxy.upstream.own_addresses import OwnAddresses
@@ -49,12 +51,16 @@ class _Told(NamedTuple):
 
 
 class Explainer:
-    """Explains by the settings of ``loaded``, on a proxy that listens on ``addresses``. `close` it in the end."""
+    """Explains by the settings of ``loaded``, and ``lists``, on a proxy that listens on ``addresses``.
 
-    def __init__(self, reactor: Any, loaded: Loaded, addresses: Iterable[Any]) -> None:
+    `close` it in the end.
+    """
+
+    def __init__(self, reactor: Any, loaded: Loaded, addresses: Iterable[Any], lists: Blocklists | None = None) -> None:
         settings = loaded.settings
         own = [(one.host, one.port) for one in addresses if isinstance(one, IPv4Address | IPv6Address)]
         self._loaded = loaded
+        self._lists = lists
         self._access = AccessPolicy.of(settings.access, own_ports=own, is_own_address=OwnAddresses(time.monotonic))
         self._rules = Rules.of(settings.access, self._access)
         by_rule = self._rules is not None and self._rules.may_intercept
@@ -134,6 +140,7 @@ class Explainer:
                 refusal = verdict.refusal(way == INTERCEPTED)
                 if refusal is not None:
                     raise refusal
+            self._ask_lists(target, profile, steps)
             told.rule = await self._follow(target, verdict, steps) or told.rule
         except ProxyError as error:
             told.status, told.reason = error.status, error.reason
@@ -236,6 +243,23 @@ class Explainer:
             decision = "allowed" if rules.default.action == ALLOW else "denied"
             self._step(steps, "rule", decision, DEFAULT, DEFAULT, "no rule decides")
         return rules.judge(question)
+
+    def _ask_lists(self, target: Target, profile: Profile, steps: list[Step]) -> None:
+        if self._lists is None:
+            return
+        names = profile.blocklists
+        lists = self._lists.named((*names, *OWN)) if names else self._lists.everybodys()
+        if lists is None:
+            return
+        key = "blocklists.lists"
+        listed = lists.judge(target.host, target.scheme or "https", target.port, target.path or b"/")
+        if listed is None:
+            self._step(steps, "list", "no match", key, key)
+        else:
+            decision = "denied" if listed.blocks else "allowed"
+            self._step(steps, "list", decision, listed.list, key, listed.sentence)
+            if listed.blocks:
+                raise Blocked(listed.sentence)
 
     async def _follow(self, target: Target, verdict: Verdict | None, steps: list[Step]) -> str:
         """Look up the host, and judge its addresses. The rule that has decided, where it is one of those."""

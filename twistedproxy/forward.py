@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twistedproxy.access.blocklists.names import is_address
 from twistedproxy.accounts.account import Account
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import NoCommonVersion, NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
@@ -99,6 +100,8 @@ class Forward(OpaqueExchange):
             return
         if self.snapshot.rules is not None:
             self.judge(target)
+        if self.blocklists is not None:
+            self.check_lists(target.host, target.scheme, target.port, target.path)
         self.kind = "forward"
         if b"upgrade" in request.options:
             self._upgrade = upgrade_offered(request)
@@ -186,6 +189,8 @@ class Forward(OpaqueExchange):
         self.reused = carrier.exchanges > 0
         self._sent_before = carrier.sent
         self.bytes_from_upstream = -carrier.received
+        if self.blocklists is not None and not self._takes_server():
+            return
         target = self._target
         privacy = self._privacy()
         if privacy is not None:
@@ -207,6 +212,23 @@ class Forward(OpaqueExchange):
     def _privacy(self) -> Privacy | None:
         privacy = self.snapshot.privacy
         return None if privacy is None else privacy.towards(self._target.host)
+
+    def _takes_server(self) -> bool:
+        """Whether no list blocks the server, where only its certificate says who it is.
+
+        Where a name was asked for, that is held against the lists, and others in the certificate are its neighbours'.
+        """
+        target = self._target
+        if target.scheme != "https" or not is_address(target.host.encode("ascii")):
+            return True
+        names = self.plane.pool.tls.leaf_names(target.host, target.port)
+        try:
+            for host in names.hosts if names is not None else ():
+                self.check_lists(host, target.scheme, target.port, target.path)
+        except ProxyError as error:
+            self.fail(error)
+            return False
+        return True
 
     # ------------------------------------------------------------ the request, as it comes
 

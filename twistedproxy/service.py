@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 
 from twistedproxy import __version__
 from twistedproxy.accounts.files import AccountsError
+from twistedproxy.blocklists.files import BlocklistError
+from twistedproxy.blocklists.keeper import Keeper, Prepared
 from twistedproxy.control.link import CannotUse, Orders, Startup
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Level, State
@@ -26,15 +28,16 @@ from twistedproxy.settings.problems import SettingsError
 from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import random_pseudonym
 from twistedproxy.steering import Steering
-from twistedproxy.surroundings import Surroundings
+from twistedproxy.surroundings import Surroundings, controlling_terminal
 from twistedproxy.tls.custody import Custody
 from twistedproxy.tls.key_log import warn_of_key_log
 from twistedproxy.tls.trust import TrustError
 from twistedproxy.upgrade import start_successor
-from twistedproxy.workers.workforce import Workforce
+from twistedproxy.workers.slot import with_our_modules
+from twistedproxy.workers.workforce import Workforce, workers_of
 
 Load = Callable[[str | None], Loaded]
-
+_KNOWN: Final = (AccountsError, BlocklistError, CannotBeDone, CannotListen, CannotUse, SettingsError, TrustError)
 STATUS_INTERVAL: Final = 5.0
 """Seconds between two lines that tell the service manager how it goes."""
 
@@ -80,6 +83,7 @@ class ProxyService(Service):
             standard_output=surroundings.standard_output,
         )
         self.custody = Custody(reactor, Path(surroundings.state_directory))
+        self.lists = Keeper.of(reactor, surroundings.state_directory, with_our_modules(surroundings.environment))
         self._door: Any = None
         self._changing = DeferredLock()
         self._status_call: Any = None
@@ -89,7 +93,7 @@ class ProxyService(Service):
         self._upgrading: Deferred[int] | None = None
         self._drain_timeout: float | None = None
         self._delay: Any = None
-        self._terminal = _controlling_terminal()
+        self._terminal = controlling_terminal()
 
     def __repr__(self) -> str:
         return f"<ProxyService {self.state} {self._listeners!r} {self.workforce!r}>"
@@ -109,17 +113,19 @@ class ProxyService(Service):
             parent.setComponent(ILogObserver, self.surroundings.operational_log)
         super().setServiceParent(parent)
 
-    def _orders(self, settings: Settings, generation: int, level: str) -> Orders:
-        return Orders(settings, generation, workers_of(settings), tuple(settings.downstream.listen), level)
+    def _orders(self, settings: Settings, generation: int, level: str, prepared: Prepared | None = None) -> Orders:
+        lists = self.lists.orders(prepared)
+        return Orders(settings, generation, workers_of(settings), tuple(settings.downstream.listen), level, lists)
 
     # ------------------------------------------------------------ listening
 
     def listen(self) -> None:
-        """Take the addresses of the settings, and open the logs; `CannotListen` or `CannotLog`.
+        """Take the addresses of the settings, and open the logs; `CannotListen`, `CannotLog` or `BlocklistError`.
 
         Called before a daemon forks, so that the one who started it sees what is wrong.
         """
         settings = self.loaded.settings
+        self.lists.check(settings)
         self._listeners.open(settings.downstream.listen, self.workforce.entrance.at)
         self.workforce.prepare(self._orders(settings, self.generation, self.level), self._listeners)
 
@@ -160,8 +166,10 @@ class ProxyService(Service):
     def _go_by(self, load: Callable[[], Loaded]) -> Deferred[list[str]]:
         """Go by what ``load`` brings. Fires with what could not be done as wished."""
         loaded = load()
-        settings = loaded.settings
-        before = self._listeners.ports
+        return self.lists.prepare(loaded.settings).addCallback(self._go_by_loaded, loaded)
+
+    def _go_by_loaded(self, prepared: Prepared, loaded: Loaded) -> Deferred[list[str]]:
+        settings, before = loaded.settings, self._listeners.ports
         try:
             self._listeners.open(settings.downstream.listen, self.workforce.entrance.at)
         except CannotListen:
@@ -169,9 +177,9 @@ class ProxyService(Service):
                 raise
             # Some had to make room, and have other sockets now, which the workers do not know.
             return self._go_back(Failure())
-        orders = self._orders(settings, self.generation + 1, settings.log.level)
+        orders = self._orders(settings, self.generation + 1, settings.log.level, prepared)
         used = maybeDeferred(self.workforce.use, orders, self._listeners)
-        return used.addCallbacks(self._gone_by, self._go_back, callbackArgs=(loaded,))
+        return used.addCallbacks(self._gone_by, self._go_back, callbackArgs=(loaded, prepared))
 
     def _go_back(self, failure: Failure) -> Deferred[Any]:
         """Go by the settings in force again, since others came to nothing. Fires with ``failure``."""
@@ -188,8 +196,9 @@ class ProxyService(Service):
         used.addErrback(lambda other: self._log.failure("the old settings could not be gone back to", other))
         return used.addCallback(lambda _: failure)
 
-    def _gone_by(self, complaints: list[str], loaded: Loaded) -> list[str]:
+    def _gone_by(self, complaints: list[str], loaded: Loaded, prepared: Prepared) -> list[str]:
         old, self.loaded = self.loaded, loaded
+        self.lists.use(prepared)
         self.generation += 1
         self._set_level(loaded.settings.log.level)
         self.custody.use(loaded.settings.tls)
@@ -197,6 +206,11 @@ class ProxyService(Service):
         if not self._stopping and loaded.settings.control != old.settings.control:
             complaints = [*complaints, *self._reopen_door()]
         return complaints
+
+    def lists_told(self) -> Deferred[None]:
+        """Tell the workers of the lists, when nothing else is being changed. Fires when they go by them."""
+        told: Deferred[None] = self._changing.run(lambda: self.workforce.use_lists(self.lists.orders()))
+        return told.addErrback(lambda failure: self._log.failure("the workers could not be told of the lists", failure))
 
     def _changed(self, complaints: list[str]) -> None:
         self._reloading = False
@@ -214,7 +228,7 @@ class ProxyService(Service):
         if self.state == "ready":
             self._notifier.ready("the last reload failed: the old settings stay in force")
         why = failure.value
-        if not isinstance(why, AccountsError | CannotBeDone | CannotListen | CannotUse | SettingsError | TrustError):
+        if not isinstance(why, _KNOWN):
             self._log.failure("the settings could not be reloaded", failure)
             why = CannotBeDone("the proxy is at fault; its log says how")
         for line in str(why).splitlines():
@@ -269,6 +283,7 @@ class ProxyService(Service):
         warn_of_key_log(self.surroundings.environment)
         self.custody.use(self.loaded.settings.tls)
         self.custody.start()
+        self.lists.begin(self.loaded.settings, self.lists_told)
         if self.surroundings.handover is None:
             self._open_door()
         orders = self._orders(self.loaded.settings, self.generation, self.level)
@@ -366,7 +381,7 @@ class ProxyService(Service):
             signal.signal(number, received)
 
     def _hang_up(self) -> None:
-        if self._terminal and not _controlling_terminal():
+        if self._terminal and not controlling_terminal():
             # Not somebody's wish for a reload: the terminal in which it ran in the foreground was closed.
             self._terminate()
         else:
@@ -441,6 +456,7 @@ class ProxyService(Service):
         if self._status_call is not None and self._status_call.active():
             self._status_call.cancel()
         self.custody.stop()
+        self.lists.stop()
         self._log.info("stopped")
         return self._door.close() if self._door is not None else succeed(None)
 
@@ -482,18 +498,3 @@ class ProxyService(Service):
         self._upgrading = None
         self._log.error("the upgrade failed: {error}", error=failure.value)
         return failure
-
-
-def workers_of(settings: Settings) -> int:
-    """How many workers the settings ask for."""
-    wanted = settings.service.workers
-    return len(os.sched_getaffinity(0)) if isinstance(wanted, str) else wanted
-
-
-def _controlling_terminal() -> bool:
-    """Whether this process belongs to a terminal that is still there."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

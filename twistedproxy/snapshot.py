@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 
+from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.access.hosts import HostSet
 from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
@@ -15,6 +16,7 @@ from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.privacy.by_host import PrivacyByHost
 from twistedproxy.record.discreet import Discretion
+from twistedproxy.settings.blocklist_tables import OWN
 from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.trust import Trust
@@ -32,7 +34,8 @@ class Snapshot:
     ``generation`` counts the reloads, ``pseudonym`` is our name in Proxy-Status, and ``via`` that in Via, empty where
     we are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody
     needs one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are
-    those whose WebSockets' messages are written down.
+    those whose WebSockets' messages are written down. ``lists`` are all the lists of what is blocked, for profiles to
+    choose from, and ``blocklists`` those that are for everybody; None where there are none.
     """
 
     generation: int
@@ -49,6 +52,8 @@ class Snapshot:
     privacy: PrivacyByHost | None
     discretion: Discretion
     logged_hosts: HostSet
+    lists: Blocklists | None = None
+    blocklists: Blocklists | None = None
 
     @classmethod
     def of(
@@ -61,6 +66,7 @@ class Snapshot:
         is_own_address: Callable[[str], bool],
         trust: Trust | None = None,
         accounts: Roster | None = None,
+        lists: Blocklists | None = None,
     ) -> Snapshot:
         """Compile ``settings``. ``pseudonym`` is used where they name none.
 
@@ -87,7 +93,17 @@ class Snapshot:
             privacy=PrivacyByHost.of(settings.privacy),
             discretion=Discretion(chosen.log_addresses == "truncate", chosen.log_queries == "drop"),
             logged_hosts=HostSet(settings.log.websocket_hosts),
+            lists=lists,
+            blocklists=lists.everybodys() if lists else None,
         )
+
+    def with_lists(self, lists: Blocklists | None) -> Snapshot:
+        """The same, but for the lists of what is blocked."""
+        return replace(self, lists=lists, blocklists=lists.everybodys() if lists else None)
+
+    def chosen_lists(self, names: tuple[str, ...]) -> Blocklists | None:
+        """The lists that a profile names, and the operator's own."""
+        return self.lists.named((*names, *OWN)) if self.lists is not None else None
 
     def logs_messages_of(self, host: str) -> bool:
         """Whether the messages of WebSockets with ``host`` are written down, where any are."""

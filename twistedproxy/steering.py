@@ -6,13 +6,15 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from twistedproxy import __version__
+from twistedproxy.access.blocklists.names import listed_name
+from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import (
     Candidate,
@@ -21,6 +23,7 @@ from twistedproxy.control.types import (
     Change,
     Connections,
     Explanation,
+    Finding,
     Inquiry,
     Level,
     Setting,
@@ -28,10 +31,13 @@ from twistedproxy.control.types import (
     State,
     Status,
     Verdict,
+    WhatIsBlocked,
     WhatWasLearned,
     Worker,
 )
+from twistedproxy.errors import ProxyError
 from twistedproxy.explaining import Explainer
+from twistedproxy.http.target import parse_target
 from twistedproxy.listeners import address_text
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.replacing import replace_content
@@ -44,6 +50,9 @@ from twistedproxy.tls.authority import Authority, AuthorityError, utc
 
 if TYPE_CHECKING:
     from twistedproxy.service import ProxyService
+
+
+T = TypeVar("T")
 
 
 class Steering:
@@ -82,6 +91,7 @@ class Steering:
             reloads_failed=service.reloads_failed,
             workers=numbers[0],
             statistics=numbers[1],
+            blocklists=service.lists.states(),
         )
 
     def connections(self, limit: int, client: str, state: str) -> Deferred[Connections]:
@@ -153,7 +163,7 @@ class Steering:
 
     def explain(self, inquiry: Inquiry) -> Deferred[Explanation]:
         service = self._service
-        explainer = Explainer(service.reactor, service.loaded, service.addresses())
+        explainer = Explainer(service.reactor, service.loaded, service.addresses(), service.lists.opened())
 
         async def told() -> Explanation:
             try:
@@ -163,6 +173,36 @@ class Steering:
                 explainer.close()
 
         return Deferred.fromCoroutine(told())
+
+    def blocklists(self) -> WhatIsBlocked:
+        return WhatIsBlocked(self._service.lists.states())
+
+    def refresh_lists(self, name: str, force: bool) -> Deferred[list[str]]:
+        return self._service.lists.refresh(name, force).addCallbacks(self._in_effect, _list_not_usable)
+
+    def edit_list(self, host: str, *, allow: bool, there: bool) -> Deferred[bool]:
+        edited = self._service.lists.edit(host, allow=allow, there=there)
+        return edited.addCallbacks(self._in_effect, _list_not_usable)
+
+    def _in_effect(self, done: T) -> Deferred[T]:
+        """Fires with ``done`` when the workers go by the lists: whoever reads that may try it at once."""
+        return self._service.lists_told().addCallback(lambda _: done)
+
+    def test_lists(self, target: str) -> Finding:
+        try:
+            if "://" in target:
+                read = parse_target(b"GET", target.encode("ascii"))
+                found = self._service.lists.test(read.host, read.scheme, read.port, read.path)
+            else:
+                host = listed_name(target.encode("utf-8"))
+                if host is None:
+                    raise CannotBeDone("it is neither a host nor a URL")
+                found = self._service.lists.test(host.decode("ascii"), "", 0, b"")
+        except (ProxyError, UnicodeError) as error:
+            raise CannotBeDone(getattr(error, "detail", "") or "a URL is in ASCII") from error
+        if found is None:
+            return Finding(target, False)
+        return Finding(target, found.blocks, found.list, found.category, found.rule)
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         return self._service.custody.authority().addCallbacks(self._described, _not_usable)
@@ -237,6 +277,11 @@ def _resemble(descriptor: int, path: str) -> None:
 
 def _not_usable(failure: Failure) -> NoReturn:
     failure.trap(AuthorityError)
+    raise CannotBeDone(str(failure.value)) from failure.value
+
+
+def _list_not_usable(failure: Failure) -> NoReturn:
+    failure.trap(BlocklistError)
     raise CannotBeDone(str(failure.value)) from failure.value
 
 

@@ -89,3 +89,12 @@ class Surroundings:
         if self.twistd.get("reactor"):
             arguments.append(f"--reactor={self.twistd['reactor']}")
         return [*arguments, "pyproxy", *self.arguments]
+
+
+def controlling_terminal() -> bool:
+    """Whether this process belongs to a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 
 from twistedproxy.accounts import roster
 from twistedproxy.accounts.files import AccountsError
+from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen
 from twistedproxy.logs import CannotLog
@@ -142,7 +143,7 @@ def makeService(options: Options) -> IService:
     try:
         service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
         service.listen()
-    except (AccountsError, ActivationError, CannotListen, CannotLog, TrustError) as error:
+    except (AccountsError, ActivationError, BlocklistError, CannotListen, CannotLog, TrustError) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service
 

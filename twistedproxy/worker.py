@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.accounts.roster import Roster
+from twistedproxy.blocklists.files import ListOrders, Opened
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.descriptors import descriptor_budget
@@ -81,6 +82,7 @@ class Worker:
         deadlines = Deadlines(reactor, seconds=time.monotonic)
         self._key_log = KeyLog.of(os.environ)
         self._lag = ReactorLag(reactor, time.monotonic)
+        self._lists = Opened()
         self._own_addresses = OwnAddresses(deadlines.seconds)
         self._workers = workers
         self._resolver = self._new_resolver(settings, deadlines)
@@ -134,6 +136,7 @@ class Worker:
         addresses: list[Any],
         trust: Trust | None = None,
         accounts: Roster | None = None,
+        lists: ListOrders | None = None,
     ) -> Snapshot:
         return Snapshot.of(
             settings,
@@ -145,6 +148,7 @@ class Worker:
             is_own_address=self._own_addresses,
             trust=trust,
             accounts=accounts,
+            lists=self._lists.lists(lists) if lists is not None else None,
         )
 
     def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
@@ -160,8 +164,10 @@ class Worker:
             deadlines=deadlines,
         )
 
-    def use(self, settings: Settings, generation: int, listeners: Listeners) -> None:
+    def use(self, settings: Settings, generation: int, listeners: Listeners, lists: ListOrders | None = None) -> None:
         """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``.
+
+        ``lists`` are those of what is blocked.
 
         Raises `TrustError` or `AccountsError` when a file that they name cannot be used, and goes by the old ones then.
         """
@@ -172,7 +178,7 @@ class Worker:
         trust = current.trust if is_first else None
         is_first = not current.generation and settings.accounts == current.settings.accounts
         accounts = current.accounts if is_first else None
-        snapshot = self._compile(settings, generation, listeners.addresses(), trust, accounts)
+        snapshot = self._compile(settings, generation, listeners.addresses(), trust, accounts, lists)
         if settings.resolver != current.settings.resolver or self._workers != self._resolver_shared_by:
             replaced = self._resolver
             self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)
@@ -181,6 +187,10 @@ class Worker:
         self._connector.attempt_delay = settings.upstream.attempt_delay
         self._connector.sources = settings.upstream.source_address
         self.factory.accept_on(listeners.ports)
+
+    def use_lists(self, lists: ListOrders) -> None:
+        """Let what is blocked go by ``lists`` from the next exchange on."""
+        self.plane.use(self.plane.snapshot.with_lists(self._lists.lists(lists)))
 
     # ------------------------------------------------------------ what it tells
 
@@ -299,6 +309,8 @@ class Worker:
         self.plane.pipes.close()
         self._resolver.close()
         self.logs.close()
+        self._lists = Opened()
+        self.plane.snapshot = self.plane.snapshot.with_lists(None)
         if self._key_log is not None:
             self._key_log.close()
 

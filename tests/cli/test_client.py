@@ -10,13 +10,29 @@ import pytest
 
 from tests.cli.api import API, Silence, answer, problem
 from tests.cli.samples import AUTHORITY, CONNECTIONS, EXPLANATION, LEARNED, SETTINGS, STATUS
+from tests.control.conftest import LIST
 from twistedproxy.cli import client as client_module
 from twistedproxy.cli.client import Client, UnixConnection, sockets
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
-from twistedproxy.control.types import ROUTES, Candidate, Done, Health, Inquiry, LogLevel, Verdict
+from twistedproxy.control.types import (
+    ROUTES,
+    Candidate,
+    Done,
+    Finding,
+    Health,
+    Inquiry,
+    LogLevel,
+    Verdict,
+    WhatIsBlocked,
+)
 
 HOME = {"HOME": "/somewhere/me"}
 VERDICT = Verdict(True, [], [], [])
+BLOCKED = WhatIsBlocked([LIST])
+QUERIES = {
+    ("DELETE", "/api/v1/blocklists/entries"): "?host=a.test&allow=true",
+    ("GET", "/api/v1/blocklists/test"): "?target=a.test",
+}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +89,13 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         Health("ok"),
         LEARNED,
         EXPLANATION,
+        BLOCKED,
+        Finding("a.test", False),
     )
     samples: dict[type, object] = {type(one): one for one in given_out}
     for method, path, _, given, _ in ROUTES:
-        api.answers[method, path.replace("{id}", "0-17")] = answer(samples[given])
+        query = QUERIES.get((method, path), "")
+        api.answers[method, path.replace("{id}", "0-17") + query] = answer(samples[given])
     client = Client([api.path])
     assert client.status() == STATUS
     assert client.connections() == CONNECTIONS
@@ -95,8 +114,13 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
     assert client.learned() == LEARNED
     assert client.forget_learned() == Done("yes")
     assert client.explain(Inquiry("a.test:443", user="ann")) == EXPLANATION
+    assert client.blocklists() == BLOCKED
+    assert client.refresh_lists("ads", True) == Done("yes")
+    assert client.add_entry("a.test", False) == Done("yes")
+    assert client.remove_entry("a.test", True) == Done("yes")
+    assert client.test_lists("a.test") == Finding("a.test", False)
     assert client.readiness() == (True, Health("ok"))
-    asked = [(method, path) for method, path, _ in api.requests]
+    asked = [(method, path.partition("?")[0]) for method, path, _ in api.requests]
     assert asked == [(method, path.replace("{id}", "0-17")) for method, path, *_ in ROUTES if path != "/healthz"]
     bodies = {path: body for _, path, body in api.requests if body}
     assert bodies == {
@@ -107,6 +131,8 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         "/api/v1/log-level": b'{"level":"debug"}',
         "/api/v1/explain": b'{"url":"a.test:443","client":"127.0.0.1","user":"ann","groups":[],"method":"GET",'
         b'"at":null,"listener":"","fields":{}}',
+        "/api/v1/blocklists/refresh": b'{"name":"ads","force":true}',
+        "/api/v1/blocklists/entries": b'{"host":"a.test","allow":false}',
     }
 
 

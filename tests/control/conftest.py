@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
+from twistedproxy.access.blocklists.report import Fault
+from twistedproxy.blocklists.state import ListState
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import (
     Candidate,
@@ -17,6 +19,7 @@ from twistedproxy.control.types import (
     Connections,
     ExplainedRequest,
     Explanation,
+    Finding,
     Inquiry,
     Level,
     Setting,
@@ -25,6 +28,7 @@ from twistedproxy.control.types import (
     Status,
     Step,
     Verdict,
+    WhatIsBlocked,
     WhatWasLearned,
     Worker,
 )
@@ -43,6 +47,7 @@ def statistics(factor: int) -> Statistics:
         ],
         bytes={"from_client": 11 * factor, "to_client": 12 * factor, "to_upstream": 13 * factor, "from_upstream": 14},
         phases={phase: Histogram(list(counts), 0.5 * factor * number) for number, phase in enumerate(PHASES, 1)},
+        listed={"ads": 9 * factor},
         connections_accepted=21 * factor,
         connections_refused=22 * factor,
         log_lines_lost=23 * factor,
@@ -58,6 +63,28 @@ def statistics(factor: int) -> Statistics:
         descriptors=41 * factor,
         descriptor_limit=65536,
     )
+
+
+LIST = ListState(
+    name="ads",
+    source="https://lists.test/ads",
+    format="auto",
+    category="advertising",
+    action="block",
+    allow=False,
+    everybody=True,
+    names=1000,
+    rules=7,
+    lines=1100,
+    skipped=3,
+    bad=1,
+    faults=[Fault(12, "no list", "more than one word")],
+    memory=20480,
+    checked=1_800_000_000.0,
+    changed=1_799_900_000.0,
+    next=1_800_086_400.0,
+    error="",
+)
 
 
 class FakeSteered:
@@ -169,6 +196,24 @@ class FakeSteered:
         step = Step("rule", "denied", "games", "access.rules[1]", "pyproxy.toml:9", "")
         request = ExplainedRequest("GET", inquiry.url, False, 403, "denied_by_rule", "games", [step])
         return self._say(Explanation(False, [request]))
+
+    def blocklists(self) -> WhatIsBlocked:
+        self.asked.append("blocklists")
+        return WhatIsBlocked([LIST])
+
+    def refresh_lists(self, name: str, force: bool) -> Deferred[list[str]]:
+        self.asked.append((name, force))
+        return self._say(["ads"] if force else [])
+
+    def edit_list(self, host: str, *, allow: bool, there: bool) -> Deferred[bool]:
+        self.asked.append((host, allow, there))
+        return self._say(host != "known.test")
+
+    def test_lists(self, target: str) -> Finding:
+        self.asked.append(target)
+        if self.against:
+            raise CannotBeDone(self.against)
+        return Finding(target, True, "ads", "advertising", "a.test")
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         self.asked.append("authority")

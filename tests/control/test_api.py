@@ -433,3 +433,67 @@ def test_every_status_has_its_words() -> None:
 
 def test_repr(steered: Any) -> None:
     assert repr(Api(steered, OPEN_PATHS)).startswith("<Api 3 paths of <")
+
+
+# ---------------------------------------------------------------- lists of what is blocked
+
+
+def test_lists_of_what_is_blocked(steered: Any) -> None:
+    (one,) = said(ask(steered, "GET", "/api/v1/blocklists"))["lists"]
+    assert (one["name"], one["names"], one["faults"][0]["line"]) == ("ads", 1000, 12)
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "detail"),
+    [
+        (b"", ("", False), "nothing changed"),
+        (b'{"name": "ads", "force": true}', ("ads", True), "ads changed"),
+    ],
+)
+def test_lists_are_refreshed(steered: Any, content: bytes, asked: tuple[str, bool], detail: str) -> None:
+    answer = ask(steered, "POST", "/api/v1/blocklists/refresh", content)
+    assert said(answer) == {"detail": detail}
+    assert steered.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (b'{"host": "a.test"}', "a.test is blocked from now on"),
+        (b'{"host": "a.test", "allow": true}', "a.test is never blocked from now on"),
+        (b'{"host": "known.test"}', "it was there"),
+    ],
+)
+def test_entries_are_added(steered: Any, content: bytes, detail: str) -> None:
+    assert said(ask(steered, "POST", "/api/v1/blocklists/entries", content)) == {"detail": detail}
+    assert steered.asked[0][2] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "asked"),
+    [
+        ("?host=a.test", 200, [("a.test", False, False)]),
+        ("?host=a.test&allow=true", 200, [("a.test", True, False)]),
+        ("?host=known.test", 404, [("known.test", False, False)]),
+        ("?host=a.test&allow=yes", 400, []),
+        ("?allow=true", 400, []),
+        ("", 400, []),
+    ],
+)
+def test_entries_are_removed(steered: Any, query: str, status: int, asked: list[Any]) -> None:
+    assert ask(steered, "DELETE", f"/api/v1/blocklists/entries{query}").status == status
+    assert steered.asked == asked
+
+
+def test_a_host_or_url_is_tested(steered: Any) -> None:
+    told = said(ask(steered, "GET", "/api/v1/blocklists/test?target=http%3A%2F%2Fa.test%2Fx"))
+    assert told == {
+        "target": "http://a.test/x",
+        "blocked": True,
+        "list": "ads",
+        "category": "advertising",
+        "rule": "a.test",
+    }
+    assert ask(steered, "GET", "/api/v1/blocklists/test").status == 400
+    steered.against = "it is neither a host nor a URL"
+    assert ask(steered, "GET", "/api/v1/blocklists/test?target=x").status == 409

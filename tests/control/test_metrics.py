@@ -44,6 +44,8 @@ def expected(prefix: str, whose: dict[str, str], statistics: Statistics) -> Samp
         put("requests_total", one.count, kind=one.kind, code=one.code, reason=one.reason)
     for direction, moved in statistics.bytes.items():
         put("bytes_total", moved, direction=direction)
+    for name, count in statistics.listed.items():
+        put("listed_requests_total", count, list=name)
     for phase in PHASES:
         histogram = statistics.phases[phase]
         for bound, upto in zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True):

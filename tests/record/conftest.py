@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.record.finished import FinishedExchange
 
 
@@ -37,6 +38,7 @@ class Finished:
     reason: str = ""
     detail: str = ""
     rule: str = ""
+    listed: Listed | None = None
     request_fields: dict[bytes, bytes] = field(default_factory=dict)
     response_fields: dict[bytes, bytes] = field(default_factory=lambda: {b"content-type": b"text/html; charset=utf-8"})
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.record.escaping import LONGEST
 from twistedproxy.record.finished import FinishedExchange
 from twistedproxy.record.formats import (
@@ -228,7 +229,8 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"version":"HTTP/1.1","status":200,"bytes_from_client":101,"bytes_to_client":1270,'
             b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80",'
             b'"reused":false,"content_type":"text/html; charset=utf-8","referer":null,'
-            b'"user_agent":"Mozilla/5.0 (X11; Linux x86_64)","reason":null,"detail":null,"rule":null}\n'
+            b'"user_agent":"Mozilla/5.0 (X11; Linux x86_64)","reason":null,"detail":null,"rule":null,'
+            b'"list":null,"category":null}\n'
         ),
     ),
     (
@@ -240,7 +242,8 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"version":null,"status":400,"bytes_from_client":101,"bytes_to_client":1270,'
             b'"bytes_to_upstream":0,"bytes_from_upstream":0,"upstream_address":null,'
             b'"reused":false,"content_type":null,"referer":null,'
-            b'"user_agent":null,"reason":"malformed_request","detail":"the method is empty","rule":null}\n'
+            b'"user_agent":null,"reason":"malformed_request","detail":"the method is empty","rule":null,'
+            b'"list":null,"category":null}\n'
         ),
     ),
     (
@@ -249,6 +252,7 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             "user": b"\xe4lice",
             "request_fields": {b"referer": b"http://bob:secret@before.example/"},
             "detail": "\u2028\udc80\U0001f600",
+            "listed": Listed("ads", "", "a.example", True),
             "finished_at": 5000.1,
             "reused": True,
         },
@@ -260,7 +264,8 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"version":"HTTP/1.1","status":200,"bytes_from_client":101,"bytes_to_client":1270,'
             b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80",'
             b'"reused":true,"content_type":"text/html; charset=utf-8","referer":"http://before.example/",'
-            b'"user_agent":null,"reason":null,"detail":"\\u2028\\\\udc80\\ud83d\\ude00","rule":null}\n'
+            b'"user_agent":null,"reason":null,"detail":"\\u2028\\\\udc80\\ud83d\\ude00","rule":null,'
+            b'"list":"ads","category":null}\n'
         ),
     ),
 ]

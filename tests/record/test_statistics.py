@@ -192,7 +192,7 @@ ADDED = (
 
 
 def test_every_number_is_added_or_named() -> None:
-    assert set(ADDED) | {"requests", "bytes", "phases", "lag"} == set(Statistics.__struct_fields__)
+    assert set(ADDED) | {"requests", "bytes", "phases", "listed", "lag"} == set(Statistics.__struct_fields__)
 
 
 def test_a_worker_that_has_said_nothing_yet(finished: Make) -> None:

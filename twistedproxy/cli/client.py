@@ -26,15 +26,19 @@ from twistedproxy.control.types import (
     Connections,
     Done,
     Drain,
+    Entry,
     Explanation,
+    Finding,
     Health,
     Inquiry,
     Level,
     LogLevel,
     Problem,
+    Refresh,
     SettingsInForce,
     Status,
     Verdict,
+    WhatIsBlocked,
     WhatWasLearned,
 )
 from twistedproxy.places import state_directory
@@ -47,7 +51,8 @@ VARIABLE: Final = "PYPROXY_CONTROL_SOCKET"
 
 QUICK: Final = 10.0
 LONG: Final = 120.0
-"""Seconds to wait for an answer: to a question, and to what starts processes or reads files first."""
+REFRESH: Final = 900.0
+"""Seconds to wait for an answer: to a question, to what starts processes or reads files first, and to what fetches."""
 
 _ELSEWHERE: Final = f"name another socket with --socket or {VARIABLE}"
 _CREDENTIALS: Final = "3i"
@@ -187,6 +192,27 @@ class Client:
     def explain(self, inquiry: Inquiry) -> Explanation:
         """What would become of a request, and why."""
         return self._ask("POST", "/api/v1/explain", Explanation, inquiry, LONG)
+
+    def blocklists(self) -> WhatIsBlocked:
+        """The lists of what is blocked."""
+        return self._ask("GET", "/api/v1/blocklists", WhatIsBlocked)
+
+    def refresh_lists(self, name: str, force: bool) -> Done:
+        """Look at one list again, or at all when ``name`` is empty."""
+        return self._ask("POST", "/api/v1/blocklists/refresh", Done, Refresh(name, force), REFRESH)
+
+    def add_entry(self, host: str, allow: bool) -> Done:
+        """Put a host on the operator's own list."""
+        return self._ask("POST", "/api/v1/blocklists/entries", Done, Entry(host, allow))
+
+    def remove_entry(self, host: str, allow: bool) -> Done:
+        """Take one from it."""
+        query = urlencode({"host": host, "allow": "true" if allow else "false"})
+        return self._ask("DELETE", f"/api/v1/blocklists/entries?{query}", Done)
+
+    def test_lists(self, target: str) -> Finding:
+        """What the lists have on a host or a URL."""
+        return self._ask("GET", f"/api/v1/blocklists/test?{urlencode({'target': target})}", Finding)
 
     def readiness(self) -> tuple[bool, Health]:
         """Whether it takes new connections, and what it says about that."""

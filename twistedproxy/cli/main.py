@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from twistedproxy import __version__
+from twistedproxy.cli.block import block
 from twistedproxy.cli.ca import ca
 from twistedproxy.cli.connections import connections
 from twistedproxy.cli.environment import env
@@ -87,7 +88,7 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(status, connections, settings, explain, reload, drain, upgrade),
-    *(log_level, health, metrics, ca, learned, env, passwd),
+    *(log_level, health, metrics, ca, learned, block, env, passwd),
 ):
     commands.add_command(_command)
 

@@ -34,14 +34,18 @@ from twistedproxy.control.types import (
     ConnectionState,
     Done,
     Drain,
+    Entry,
     Explanation,
+    Finding,
     Health,
     Inquiry,
     LogLevel,
     Problem,
+    Refresh,
     SettingsInForce,
     Status,
     Verdict,
+    WhatIsBlocked,
     WhatWasLearned,
 )
 
@@ -52,11 +56,15 @@ OPENAPI_PATH: Final = "/api/v1/openapi.json"
 METRICS_PATH: Final = "/metrics"
 CERTIFICATE_PATH: Final = "/api/v1/ca/certificate"
 LEARNED_PATH: Final = "/api/v1/intercept/learned"
+ENTRIES_PATH: Final = "/api/v1/blocklists/entries"
+LIST_TEST_PATH: Final = "/api/v1/blocklists/test"
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/v1/connections": ("limit", "client", "state"),
     CERTIFICATE_PATH: ("format",),
     LEARNED_PATH: ("host",),
+    ENTRIES_PATH: ("host", "allow"),
+    LIST_TEST_PATH: ("target",),
 }
 """What a query may have, where it may have anything."""
 
@@ -154,6 +162,11 @@ class Api:
             ("GET", LEARNED_PATH): self._learned,
             ("DELETE", LEARNED_PATH): self._forget_learned,
             ("POST", "/api/v1/explain"): self._explain,
+            ("GET", "/api/v1/blocklists"): self._blocklists,
+            ("POST", "/api/v1/blocklists/refresh"): self._refresh_lists,
+            ("POST", ENTRIES_PATH): self._add_entry,
+            ("DELETE", ENTRIES_PATH): self._remove_entry,
+            ("GET", LIST_TEST_PATH): self._test_lists,
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
         }
@@ -293,6 +306,33 @@ class Api:
             raise Refusal(400, "client is an IP address") from None
         return self._steered.explain(inquiry)
 
+    def _blocklists(self, _wish: _Wish) -> WhatIsBlocked:
+        return self._steered.blocklists()
+
+    def _refresh_lists(self, wish: _Wish) -> Deferred[Done]:
+        wanted: Refresh = wish.content
+        refreshed = self._steered.refresh_lists(wanted.name, wanted.force)
+        return refreshed.addCallback(lambda names: Done(f"{', '.join(names) or 'nothing'} changed"))
+
+    def _add_entry(self, wish: _Wish) -> Deferred[Done]:
+        entry: Entry = wish.content
+        edited = self._steered.edit_list(entry.host, allow=entry.allow, there=True)
+        does = "never blocked" if entry.allow else "blocked"
+        return edited.addCallback(lambda new: Done(f"{entry.host} is {does} from now on" if new else "it was there"))
+
+    def _remove_entry(self, wish: _Wish) -> Deferred[Done]:
+        host, allow = wish.query.get("host", ""), wish.query.get("allow", "false")
+        if not host or allow not in ("true", "false"):
+            raise Refusal(400, "host is a host, and allow is true or false")
+        edited = self._steered.edit_list(host, allow=allow == "true", there=False)
+        return edited.addCallback(lambda gone: _removed(host, gone))
+
+    def _test_lists(self, wish: _Wish) -> Finding:
+        target = wish.query.get("target", "")
+        if not target:
+            raise Refusal(400, "target is a host or a URL")
+        return self._steered.test_lists(target)
+
     def _healthy(self, _wish: _Wish) -> Health:
         return Health("ok")
 
@@ -310,6 +350,12 @@ class Api:
         from twistedproxy.control.metrics import exposition_of
 
         return Answer(200, *exposition_of(await self._steered.status(), accept))
+
+
+def _removed(host: str, gone: bool) -> Done:
+    if not gone:
+        raise Refusal(404, "it is not on that list")
+    return Done(f"{host} is off the list")
 
 
 def _valid(verdict: Verdict) -> Verdict:

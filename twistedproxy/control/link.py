@@ -29,6 +29,7 @@ from twisted.protocols.amp import (
 )
 from twisted.python.failure import Failure
 
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.record.connections import Connection
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
@@ -60,13 +61,15 @@ class Startup(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What the workers go by: settings, how many share the limits, and at which of the sockets clients come in."""
+    """What the workers go by: settings, how many share the limits, at which of the sockets clients come in, and what
+    is blocked."""
 
     settings: Settings
     generation: int
     workers: int
     listen: tuple[str, ...]
     level: str
+    lists: ListOrders = ListOrders()
 
 
 class Report(msgspec.Struct):
@@ -172,6 +175,12 @@ class SetLevel(_LinkCommand):
     """Write the operational log from ``level`` on."""
 
     arguments: ClassVar[Fields] = [(b"level", Unicode())]
+
+
+class UseLists(_LinkCommand):
+    """Go by these lists of what is blocked."""
+
+    arguments: ClassVar[Fields] = [(b"lists", Packed(ListOrders))]
 
 
 class Drain(_LinkCommand):

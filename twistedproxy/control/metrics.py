@@ -95,6 +95,7 @@ class Numbers(Collector):
         """All of them: of the daemon, of its workers together, and of each."""
         status = self._status
         yield from _daemon(status)
+        yield from _blocklists(status)
         yield from _traffic("pyproxy", "all workers together", (), [((), status.statistics)])
         each = [((str(worker.number),), worker.statistics) for worker in status.workers]
         yield from _traffic("pyproxy_worker", "one worker", ("worker",), each)
@@ -124,6 +125,31 @@ def _daemon(status: Status) -> Iterator[Metric]:
     yield restarts
 
 
+_LISTS: Final = (
+    ("names", "names", "Hosts and addresses on a list of what is blocked."),
+    ("rules", "rules", "Rules for paths and URLs on it."),
+    ("bad", "bad_lines", "Lines of it that could not be understood."),
+    ("memory", "memory_bytes", "Memory that it takes, once for all workers."),
+    ("checked", "checked_time_seconds", "When its source was last looked at, in seconds since 1970; 0 for never."),
+    ("changed", "changed_time_seconds", "When it was last different, likewise."),
+)
+"""Attribute of `ListState`, name, and what it shows."""
+
+
+def _blocklists(status: Status) -> Iterator[Metric]:
+    if not status.blocklists:
+        return
+    for attribute, name, what in _LISTS:
+        gauge = GaugeMetricFamily(f"pyproxy_blocklist_{name}", what, labels=("list",))
+        for one in status.blocklists:
+            gauge.add_metric((one.name,), getattr(one, attribute))
+        yield gauge
+    failing = GaugeMetricFamily("pyproxy_blocklist_failing", "1 while its last refresh failed.", labels=("list",))
+    for one in status.blocklists:
+        failing.add_metric((one.name,), bool(one.error))
+    yield failing
+
+
 def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> Iterator[Metric]:
     """The same families for ``whose`` numbers: each of ``parts`` has values for the labels ``names``."""
     requests = CounterMetricFamily(
@@ -133,6 +159,11 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
     )
     moved = CounterMetricFamily(
         f"{prefix}_bytes", f"Bytes moved by requests and tunnels that are over: {whose}.", labels=(*names, "direction")
+    )
+    listed = CounterMetricFamily(
+        f"{prefix}_listed_requests",
+        f"Requests that a list of what is blocked has, by the first such list: {whose}.",
+        labels=(*names, "list"),
     )
     phases = HistogramMetricFamily(
         f"{prefix}_phase_seconds",
@@ -149,12 +180,14 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
             requests.add_metric((*labels, outcome.kind, outcome.code, outcome.reason), outcome.count)
         for direction, count in statistics.bytes.items():
             moved.add_metric((*labels, direction), count)
+        for name, count in statistics.listed.items():
+            listed.add_metric((*labels, name), count)
         for phase, histogram in statistics.phases.items():
             buckets = list(zip(_LIMITS, map(float, accumulate(histogram.counts)), strict=True))
             phases.add_metric((*labels, phase), buckets, histogram.total)
         upstream.add_metric((*labels, "in_use"), statistics.upstream_open - statistics.upstream_idle)
         upstream.add_metric((*labels, "idle"), statistics.upstream_idle)
-    yield from (requests, moved, phases, upstream)
+    yield from (requests, moved, listed, phases, upstream)
     for attribute, name, what in _COUNTERS:
         counter = CounterMetricFamily(f"{prefix}_{name}", f"{what}: {whose}.", labels=names)
         for labels, statistics in parts:

@@ -25,7 +25,7 @@ _VERSION: Final = "1"
 
 _PROBLEMS: Final = {
     "400": "The request is not what is taken here.",
-    "404": "There is no such connection.",
+    "404": "There is no such connection, or entry.",
     "409": "It cannot be done now; nothing has changed.",
     "413": "The content is too large.",
     "415": "The content is not JSON.",
@@ -40,9 +40,13 @@ _MAY_FAIL: Final = (
     "/api/v1/ca",
     "/api/v1/ca/renew",
     "/api/v1/explain",
+    "/api/v1/blocklists/refresh",
+    "/api/v1/blocklists/entries",
+    "/api/v1/blocklists/test",
 )
 """Where the state of the daemon may be against it."""
 
+_ENTRIES: Final = "/api/v1/blocklists/entries"
 _QUERY: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     "/api/v1/connections": (
         {
@@ -72,7 +76,27 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], ...]]] = {
             "schema": {"type": "string"},
         },
     ),
+    _ENTRIES: (
+        {"name": "host", "in": "query", "description": "The entry.", "required": True, "schema": {"type": "string"}},
+        {
+            "name": "allow",
+            "in": "query",
+            "description": "Whether it is on the list of what is never blocked.",
+            "schema": {"type": "boolean", "default": False},
+        },
+    ),
+    "/api/v1/blocklists/test": (
+        {
+            "name": "target",
+            "in": "query",
+            "description": "A host, or a URL.",
+            "required": True,
+            "schema": {"type": "string"},
+        },
+    ),
 }
+"""What the query of a path may have, where nothing else is taken there."""
+
 _ID: Final = {
     "name": "id",
     "in": "path",
@@ -126,7 +150,7 @@ def openapi() -> dict[str, Any]:
 def _operation(method: str, path: str, takes: type | None, gives: type, purpose: str) -> dict[str, Any]:
     words = re.findall(r"[a-z]+", path.removeprefix("/api/v1").replace("{id}", ""))
     operation: dict[str, Any] = {"operationId": "_".join([method.lower(), *words]), "summary": purpose}
-    parameters = [*_QUERY.get(path, ()), *([_ID] if "{id}" in path else [])]
+    parameters = [*(_QUERY.get(path, ()) if takes is None else ()), *([_ID] if "{id}" in path else [])]
     if parameters:
         operation["parameters"] = parameters
     if takes is not None:
@@ -137,7 +161,7 @@ def _operation(method: str, path: str, takes: type | None, gives: type, purpose:
         responses["503"] = _response("It takes no new connections; `status` says what it does.", gives)
     statuses = {"400", "500"}
     statuses |= {"413", "415"} if takes is not None else set()
-    statuses |= {"404"} if "{id}" in path else set()
+    statuses |= {"404"} if method == "DELETE" and ("{id}" in path or path == _ENTRIES) else set()
     statuses |= {"409"} if path in _MAY_FAIL else set()
     statuses |= {"422"} if path == "/api/v1/settings/apply" else set()
     for status in sorted(statuses):

@@ -12,12 +12,14 @@ from twistedproxy.control.types import (
     CertificateFormat,
     Connections,
     Explanation,
+    Finding,
     Inquiry,
     Level,
     SettingsInForce,
     State,
     Status,
     Verdict,
+    WhatIsBlocked,
     WhatWasLearned,
 )
 
@@ -88,6 +90,25 @@ class Steered(Protocol):
 
     def explain(self, inquiry: Inquiry) -> Deferred[Explanation]:
         """What would become of a request, stage by stage. Fails with `CannotBeDone` when it is none that could come."""
+        ...
+
+    def blocklists(self) -> WhatIsBlocked:
+        """The lists of what is blocked."""
+        ...
+
+    def refresh_lists(self, name: str, force: bool) -> Deferred[list[str]]:
+        """Look at the list ``name`` again, or at all when that is empty; the names of those that changed.
+
+        With ``force`` also what has shrunk is used. Fails with `CannotBeDone`, whose text has a line a problem.
+        """
+        ...
+
+    def edit_list(self, host: str, *, allow: bool, there: bool) -> Deferred[bool]:
+        """Let ``host`` be on the operator's own list, or not; whether that is a change. Fails with `CannotBeDone`."""
+        ...
+
+    def test_lists(self, target: str) -> Finding:
+        """What the lists have on a host or a URL. Raises `CannotBeDone` when it is neither."""
         ...
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:

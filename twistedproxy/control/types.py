@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from twistedproxy.blocklists.state import ListState
 from twistedproxy.record.connections import Connection as Connection
 from twistedproxy.record.connections import ConnectionState as ConnectionState
 from twistedproxy.record.learned import Learned
@@ -88,6 +89,7 @@ class Status(msgspec.Struct):
     reloads_failed: int
     workers: list[Worker]
     statistics: Statistics
+    blocklists: list[ListState] = []
 
 
 class Connections(msgspec.Struct):
@@ -219,7 +221,7 @@ class Step(msgspec.Struct):
     where that was set. ``detail`` says why.
     """
 
-    stage: Literal["name", "client", "account", "port", "rule", "look-up", "destination", "interception"]
+    stage: Literal["name", "client", "account", "port", "rule", "list", "look-up", "destination", "interception"]
     decision: Literal["allowed", "denied", "asked", "set", "no match", "open", "failed", "looked into", "left alone"]
     by: str
     key: str = ""
@@ -250,6 +252,39 @@ class Explanation(msgspec.Struct):
     requests: list[ExplainedRequest]
 
 
+class WhatIsBlocked(msgspec.Struct):
+    """The lists of what is blocked, in their order; the operator's own two come last, where there are any."""
+
+    lists: list[ListState]
+
+
+class Refresh(msgspec.Struct, forbid_unknown_fields=True):
+    """A wish to look at the list ``name`` again, or at all of them when that is empty.
+
+    With ``force`` it is fetched whether it has changed or not, and used even if it has shrunk.
+    """
+
+    name: str = ""
+    force: bool = False
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """A host for the operator's own list of what is blocked; with ``allow`` for that of what never is."""
+
+    host: str
+    allow: bool = False
+
+
+class Finding(msgspec.Struct):
+    """What the lists that are for everybody have on ``target``: the list that decides, and its rule; else empty."""
+
+    target: str
+    blocked: bool
+    list: str = ""
+    category: str = ""
+    rule: str = ""
+
+
 class Health(msgspec.Struct):
     """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
 
@@ -274,6 +309,11 @@ ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
     ("GET", "/api/v1/intercept/learned", None, WhatWasLearned, "Who refuses our certificates, and where; ?host=HOST."),
     ("DELETE", "/api/v1/intercept/learned", None, Done, "Forget that, for all hosts or for one; ?host=HOST."),
     ("POST", "/api/v1/explain", Inquiry, Explanation, "What would become of a request, and which rule says so."),
+    ("GET", "/api/v1/blocklists", None, WhatIsBlocked, "The lists of what is blocked, and how fresh they are."),
+    ("POST", "/api/v1/blocklists/refresh", Refresh, Done, "Look at lists again now; answered when that is over."),
+    ("POST", "/api/v1/blocklists/entries", Entry, Done, "Put a host on the operator's own list, at once."),
+    ("DELETE", "/api/v1/blocklists/entries", None, Done, "Take one from it; ?host=HOST, ?allow=true."),
+    ("GET", "/api/v1/blocklists/test", None, Finding, "What the lists have on a host or a URL; ?target=TARGET."),
     ("GET", "/healthz", None, Health, "200 while the daemon lives."),
     ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twistedproxy.access.blocklists.lists import Listed
+
 NOT_APPLICABLE = -1.0
 """The duration of a phase that this exchange did not pass through."""
 
@@ -134,6 +136,11 @@ class FinishedExchange(Protocol):
     @property
     def detail(self) -> str:
         """What was wrong this time, for a person; never a secret."""
+        ...
+
+    @property
+    def listed(self) -> Listed | None:
+        """What the lists of what is blocked had on it; None when nothing."""
         ...
 
     def request_field(self, name: bytes) -> bytes:

@@ -206,6 +206,10 @@ class JSONLine(msgspec.Struct, gc=False):
     """What was wrong this time, for a person."""
     rule: str | None
     """The access rule that decided, by its name, or `access.default`; null where there are no rules."""
+    list: str | None
+    """The list of what is blocked that has it, whether that blocks or only logs."""
+    category: str | None
+    """The category of that list."""
 
 
 def _rfc3339_second(second: int) -> str:
@@ -291,6 +295,8 @@ class JSONFormat:
             exchange.reason or None,
             exchange.detail or None,
             exchange.rule or None,
+            exchange.listed.list if exchange.listed is not None else None,
+            (exchange.listed.category or None) if exchange.listed is not None else None,
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.record.finished import FinishedExchange
 
 BOUNDS: Final = (
@@ -53,8 +54,9 @@ class Statistics(msgspec.Struct):
     """The numbers of one worker, or of several together.
 
     The first group only grows while a process lives; the second is of this moment. Sizes are in bytes and durations in
-    seconds. ``upstream_open`` connections are those that are open or being made, the idle ones included;
-    ``upstream_waiting`` counts requests. ``lag`` is how late the reactor lately was at worst.
+    seconds. ``listed`` counts the requests that each list of what is blocked has. ``upstream_open`` connections are
+    those that are open or being made, the idle ones included; ``upstream_waiting`` counts requests. ``lag`` is how late
+    the reactor lately was at worst.
     """
 
     requests: list[Requests] = []
@@ -62,6 +64,7 @@ class Statistics(msgspec.Struct):
     phases: dict[str, Histogram] = {}
     connections_accepted: int = 0
     connections_refused: int = 0
+    listed: dict[str, int] = {}
     log_lines_lost: int = 0
     cpu_seconds: float = 0.0
 
@@ -91,6 +94,7 @@ class Tally:
         "_first_byte_seconds",
         "_from_client",
         "_from_upstream",
+        "_listed",
         "_outcomes",
         "_request",
         "_request_seconds",
@@ -102,6 +106,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, int, str], int] = {}
+        self._listed: dict[str, int] = {}
         self._from_client = self._to_client = self._to_upstream = self._from_upstream = 0
         self._connect, self._first_byte, self._request, self._tunnel = ([0] * (len(BOUNDS) + 1) for _ in PHASES)
         self._connect_seconds = self._first_byte_seconds = self._request_seconds = self._tunnel_seconds = 0.0
@@ -137,6 +142,10 @@ class Tally:
             self._request[bisect_left(BOUNDS, seconds)] += 1
             self._request_seconds += seconds
 
+    def listed(self, listed: Listed) -> None:
+        """Count a request that one of the lists has."""
+        self._listed[listed.list] = self._listed.get(listed.list, 0) + 1
+
     def read_into(self, statistics: Statistics) -> None:
         """Write what was counted so far into ``statistics``."""
         outcomes: dict[tuple[str, str, str], int] = {}
@@ -145,6 +154,7 @@ class Tally:
             outcomes[outcome] = outcomes.get(outcome, 0) + count
         statistics.requests = [Requests(*outcome, count) for outcome, count in outcomes.items()]
         moved = (self._from_client, self._to_client, self._to_upstream, self._from_upstream)
+        statistics.listed = dict(self._listed)
         statistics.bytes = dict(zip(DIRECTIONS, moved, strict=True))
         statistics.phases = {
             "connect": Histogram(list(self._connect), self._connect_seconds),
@@ -164,6 +174,8 @@ def added_up(parts: Iterable[Statistics]) -> Statistics:
             outcomes[outcome] = outcomes.get(outcome, 0) + one.count
         for direction, moved in part.bytes.items():
             whole.bytes[direction] = whole.bytes.get(direction, 0) + moved
+        for name, count in part.listed.items():
+            whole.listed[name] = whole.listed.get(name, 0) + count
         for phase, histogram in part.phases.items():
             sum_of = whole.phases.setdefault(phase, Histogram())
             sum_of.counts = [one + other for one, other in zip(sum_of.counts, histogram.counts, strict=True)]
@@ -184,6 +196,7 @@ _GROWING: Final = (
     "requests",
     "bytes",
     "phases",
+    "listed",
     "connections_accepted",
     "connections_refused",
     "log_lines_lost",
@@ -191,5 +204,5 @@ _GROWING: Final = (
 )
 
 _ADDED: Final = tuple(
-    name for name in Statistics.__struct_fields__ if name not in ("requests", "bytes", "phases", "lag")
+    name for name in Statistics.__struct_fields__ if name not in ("requests", "bytes", "phases", "listed", "lag")
 )

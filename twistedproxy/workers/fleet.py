@@ -6,6 +6,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker
 from twistedproxy.listeners import Listeners
@@ -55,6 +56,10 @@ class Fleet(Protocol):
 
     def set_level(self, level: str) -> None:
         """Write their operational logs from ``level`` on."""
+        ...
+
+    def use_lists(self, lists: ListOrders) -> Deferred[None]:
+        """Let what is blocked go by ``lists``. Fires when all that serve do."""
         ...
 
     def drain(self, timeout: float) -> Deferred[None]:

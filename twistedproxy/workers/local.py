@@ -7,6 +7,7 @@ import time
 
 from twisted.internet.defer import Deferred, succeed
 
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
@@ -32,7 +33,7 @@ class LocalWorker:
         return self.use(orders, listeners).addCallback(lambda _: None)
 
     def use(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
-        self.worker.use(orders.settings, orders.generation, listeners)
+        self.worker.use(orders.settings, orders.generation, listeners, orders.lists)
         try:
             self.worker.logs.open()
         except CannotLog as error:
@@ -70,6 +71,10 @@ class LocalWorker:
 
     def set_level(self, level: str) -> None:
         """The daemon's log is the worker's."""
+
+    def use_lists(self, lists: ListOrders) -> Deferred[None]:
+        self.worker.use_lists(lists)
+        return succeed(None)
 
     def drain(self, timeout: float) -> Deferred[None]:
         self._draining = True

@@ -19,6 +19,7 @@ from twisted.logger import Logger, globalLogBeginner
 
 from twistedproxy import __version__
 from twistedproxy.accounts.files import AccountsError
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import (
     Begin,
     CannotUse,
@@ -37,6 +38,7 @@ from twistedproxy.control.link import (
     Startup,
     Stop,
     TellLearned,
+    UseLists,
     connect_end,
 )
 from twistedproxy.descriptors import raise_limit
@@ -114,7 +116,7 @@ class WorkerEnd(LinkEnd):
             self._orders = orders
             self._listeners.open(orders.listen, worker.factory.at)
             worker.workers = orders.workers
-            worker.use(orders.settings, orders.generation, self._listeners)
+            worker.use(orders.settings, orders.generation, self._listeners, orders.lists)
         except (AccountsError, CannotListen, TrustError) as error:
             raise CannotUse(str(error)) from error
         self._set_level(orders.level)
@@ -172,6 +174,13 @@ class WorkerEnd(LinkEnd):
             self._worker.logs.reopen()
         if self._log_observer is not None:
             self._log_observer.reopen()
+        return {}
+
+    @UseLists.responder
+    def use_lists(self, lists: ListOrders) -> dict[str, Any]:
+        """Go by other lists of what is blocked."""
+        if self._worker is not None:
+            self._worker.use_lists(lists)
         return {}
 
     @SetLevel.responder

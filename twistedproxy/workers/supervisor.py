@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
 
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import (
     CannotUse,
     CloseConnection,
@@ -30,6 +31,7 @@ from twistedproxy.control.link import (
     SetLevel,
     Startup,
     TellLearned,
+    UseLists,
 )
 from twistedproxy.control.types import Worker
 from twistedproxy.headcount import Headcount
@@ -209,6 +211,11 @@ class Supervisor:
         # Also for those that start later, or are about to.
         self._orders = msgspec.structs.replace(self._orders, level=level)
         self._ask_all(SetLevel, level=level)
+
+    def use_lists(self, lists: ListOrders) -> Deferred[None]:
+        # As above; one that is about to serve catches up with the orders, since they are others now.
+        self._orders = msgspec.structs.replace(self._orders, lists=lists)
+        return gatherResults(self._ask_all(UseLists, lists=lists)).addCallback(lambda _: None)
 
     def _ask_all(self, command: type[Command], **arguments: Any) -> list[Deferred[dict[str, Any]]]:
         """Send a command to every worker that is there. One that goes meanwhile has answered nothing."""

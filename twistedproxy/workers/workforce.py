@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherR
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.listeners import Listeners
@@ -16,6 +18,7 @@ from twistedproxy.logs import try_out
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.statistics import Statistics, added_up
+from twistedproxy.settings.types import Settings
 from twistedproxy.worker import Worker
 from twistedproxy.workers.entrance import Entrance
 from twistedproxy.workers.fleet import Fleet
@@ -201,6 +204,10 @@ class Workforce:
         for fleet in self._all:
             fleet.set_level(level)
 
+    def use_lists(self, lists: ListOrders) -> Deferred[None]:
+        """Let what is blocked go by ``lists`` everywhere. Fires when all that serve do."""
+        return gatherResults([fleet.use_lists(lists) for fleet in self._all]).addCallback(lambda _: None)
+
     # ------------------------------------------------------------ the end
 
     def drain(self, timeout: float) -> Deferred[list[tuple[bool, object]]]:
@@ -212,3 +219,9 @@ class Workforce:
         """Cut what is under way."""
         for fleet in self._all:
             fleet.stop()
+
+
+def workers_of(settings: Settings) -> int:
+    """How many workers the settings ask for."""
+    wanted = settings.service.workers
+    return len(os.sched_getaffinity(0)) if isinstance(wanted, str) else wanted
