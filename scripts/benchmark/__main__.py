@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import intercept_report, service_report
+from benchmark import intercept_report, lists, service_report
 from benchmark.installing import install
 from benchmark.intercept import INTERCEPTED, addresses_needed
 from benchmark.interceptors import INTERCEPTORS
@@ -104,9 +104,12 @@ def _options() -> argparse.Namespace:
         "--sharing", action="store_true", help="instead, two ways in which processes can share a port, without a proxy"
     )
     options.add_argument(
+        "--lists", action="store_true", help="instead, what lists of a million domains cost, beside a set and Squid"
+    )
+    options.add_argument(
         "--write",
         action="store_true",
-        help="write docs/benchmarks.md, for whole runs only; with --intercept or --service, that part of it",
+        help="write docs/benchmarks.md, for whole runs only; with --intercept, --lists or --service, that part of it",
     )
     chosen = options.parse_args()
     if chosen.write and (chosen.only or chosen.proxies or chosen.quick or chosen.sharing):
@@ -212,7 +215,11 @@ def _compare(chosen: argparse.Namespace) -> None:
         if any(results.cost(measure.name, OUR_NAME) is None for measure in results.measures):
             raise SystemExit("bench: a figure of ours is missing; docs/benchmarks.md is as it was")
         old = PAGE_FILE.read_text()
-        sections = {"intercept": intercept_report.SECTION.kept(old), "service": service_report.SECTION.kept(old)}
+        sections = {
+            "intercept": intercept_report.SECTION.kept(old),
+            "lists": lists.SECTION.kept(old),
+            "service": service_report.SECTION.kept(old),
+        }
         PAGE_FILE.write_text(page(results, sections))
         say("wrote docs/benchmarks.md")
 
@@ -258,6 +265,17 @@ def _serve(chosen: argparse.Namespace) -> None:
         say("wrote the service's part of docs/benchmarks.md")
 
 
+def _hold_lists(chosen: argparse.Namespace) -> None:
+    """What lists of what is blocked cost."""
+    install([proxy for proxy in PROXIES if proxy.name == "squid"])
+    with _memory_directory() as directory:
+        found = lists.measure_lists(directory, say)
+    _print(found, [])
+    if chosen.write:
+        PAGE_FILE.write_text(lists.SECTION.replaced(PAGE_FILE.read_text(), lists.section(found)))
+        say("wrote the lists' part of docs/benchmarks.md")
+
+
 def _print(titled: Iterable[tuple[str, str]], problems: Sequence[str]) -> None:
     for title, text in titled:
         print(f"\n{title}\n\n{text}")
@@ -273,6 +291,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
     if chosen.sharing:
         _print([("Two ways to share a port", sharing_text(measure_sharing(say)))], [])
+    elif chosen.lists:
+        _hold_lists(chosen)
     elif chosen.intercept:
         _look_inside(chosen)
     elif chosen.service:
