@@ -314,8 +314,9 @@ def test_worker_that_drains_answers_what_was_asked_before(make_daemon: MakeDaemo
     for pid in pair:
         os.kill(pid, signal.SIGCONT)
     for connection in (*fresh, *with_keep_alive):
-        answer = connection.read_response()
-        assert (answer.content, answer.values(b"connection")) == (LINE, [b"close"])
+        # It says close, unless the request and the order to drain came in the same moment; and then it closes.
+        assert connection.read_response().content == LINE
+        assert connection.read_to_end() == b""
         connection.close()
     for pid in pair:
         await_gone(pid)
