@@ -5,9 +5,11 @@ mapped into memory. A word is a name's hash, of 59 bits, and four flags; 0 is an
 itself and by each of its endings, since an entry can stand for all that is below it.
 
 The hash is the name, read as one number, times a factor, modulo a prime that was drawn at random and is secret, as the
-factor is, which is made from it: short names would be left as they are without. Whoever writes a list
-could make names collide with ones that should not be blocked, if they knew it; they do not, and the remainder of one
-number says nothing about that of another: two names of n bytes collide under at most n/7 of the 2**53 primes there are.
+factor is, which is made from it: short names would be left as they are without. It is squared, or names that are counted
+through would stand in each other's way with some of the primes. Whoever writes a list could make names collide with ones
+that should not be blocked, if they knew the prime; they do not, and the remainder of one number says nothing about that
+of another: two names of n bytes have the same remainder under at most n/7 of the 2**53 primes there are, and as few have
+opposite ones, whose squares are the same.
 An ending's hash comes from the same number, with a mask, which is why it is not a hash from the standard library.
 """
 
@@ -117,6 +119,7 @@ class Table:
         assert isinstance(words, array), "this table is only read"
         for name in names:
             found = from_bytes(name, "big") * factor % prime
+            found = found * found % prime
             place = found & mask
             while word := words[place]:
                 if word >> 4 == found:
@@ -158,6 +161,7 @@ class Table:
         blocks = passes = -1
         number = int.from_bytes(name, "big")
         found = number * factor % prime
+        found = found * found % prime
         place = found & mask
         while word := words[place]:
             if word >> 4 == found:
@@ -177,6 +181,7 @@ class Table:
             if dot < 0 and not self.has_tops:
                 break
             found = (number & _MASKS[rest]) * factor % prime
+            found = found * found % prime
             place = found & mask
             while word := words[place]:
                 if word >> 4 == found:
