@@ -5,11 +5,11 @@ mapped into memory. A word is a name's hash, of 59 bits, and four flags; 0 is an
 itself and by each of its endings, since an entry can stand for all that is below it.
 
 The hash is the name, read as one number, times a factor, modulo a prime that was drawn at random and is secret, as the
-factor is, which is made from it: short names would be left as they are without. It is squared, or names that are counted
-through would stand in each other's way with some of the primes. Whoever writes a list could make names collide with ones
-that should not be blocked, if they knew the prime; they do not, and the remainder of one number says nothing about that
-of another: two names of n bytes have the same remainder under at most n/7 of the 2**53 primes there are, and as few have
-opposite ones, whose squares are the same.
+factor is, which is made from it: short names would be left as they are without. It is squared, or names that are
+counted through would stand in each other's way with some of the primes. Whoever writes a list could make names collide
+with ones that should not be blocked, if they knew the prime; they do not, and the remainder of one number says nothing
+about that of another: two names of n bytes have the same remainder under at most n/7 of the 2**53 primes there are, and
+as few have opposite ones, whose squares are the same.
 An ending's hash comes from the same number, with a mask, which is why it is not a hash from the standard library.
 """
 
