@@ -99,12 +99,17 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
 
     expects_continue = False
     if b"expect" in index:
-        expectations = list_members(fields.values(b"expect"))
-        if any(expectation.lower() != b"100-continue" for expectation in expectations) or not expectations:
-            raise ExpectationFailed("the only expectation that this proxy knows is 100-continue")
+        check_expectations(fields)
         # RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         expects_continue = minor > 0
     return RequestHead(method, target, minor, fields, length, options, expects_continue)
+
+
+def check_expectations(fields: Fields) -> None:
+    """Refuse every Expect field but ``100-continue``, with `ExpectationFailed` (RFC 9110 section 10.1.1)."""
+    expectations = list_members(fields.values(b"expect"))
+    if any(expectation.lower() != b"100-continue" for expectation in expectations) or not expectations:
+        raise ExpectationFailed("the only expectation that this proxy knows is 100-continue")
 
 
 def read_request_line(head: bytes | bytearray, start: int, limits: HeadLimits) -> tuple[bytes, bytes, int, int]:

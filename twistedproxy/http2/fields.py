@@ -15,7 +15,6 @@ from typing import Final
 from hpack import NeverIndexedHeaderTuple
 
 from twistedproxy.errors import (
-    ExpectationFailed,
     FramingError,
     HeadTooLarge,
     HostError,
@@ -29,7 +28,7 @@ from twistedproxy.errors import (
 )
 from twistedproxy.http.forwarding import forwarded_request_lines, forwarded_response_lines
 from twistedproxy.http.grammar import FIELD_CHAR, is_length, is_token, list_members
-from twistedproxy.http.head import MAX_METHOD_LENGTH, HeadLimits
+from twistedproxy.http.head import MAX_METHOD_LENGTH, HeadLimits, check_expectations
 from twistedproxy.http.message import CHUNKED, HTTP2, NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Target, parse_authority
 
@@ -107,9 +106,7 @@ def request_head(block: Block, ended: bool, limits: HeadLimits) -> RequestHead:
     length = _request_length(index, ended)
     expects_continue = False
     if b"expect" in index:
-        expectations = list_members(fields.values(b"expect"))
-        if any(expectation.lower() != b"100-continue" for expectation in expectations) or not expectations:
-            raise ExpectationFailed("the only expectation that this proxy knows is 100-continue")
+        check_expectations(fields)
         expects_continue = True
     return RequestHead(method, target, 1, fields, length, options, expects_continue, HTTP2)
 

@@ -6,7 +6,7 @@ HTTP/2 connection.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twistedproxy.errors import ProxyError
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
@@ -14,6 +14,9 @@ from twistedproxy.http.target import Target
 
 Key = tuple[str, str, int]
 """Scheme, host and port: what a connection can be used for."""
+
+MAX_INTERIM_RESPONSES: Final = 100
+"""Interim (1xx) responses that an origin may send before its final one."""
 
 
 class ResponseListener(Protocol):

@@ -30,13 +30,10 @@ from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_byte
 from twistedproxy.sending import Sender, sender_for
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.handshakes import openssl_words
-from twistedproxy.upstream.carrier import Key, ResponseListener
+from twistedproxy.upstream.carrier import MAX_INTERIM_RESPONSES, Key, ResponseListener
 
 # A SETTINGS frame, of the connection (RFC 9113 sections 4.1 and 6.5).
 _HTTP2 = re.compile(rb"\0..\x04\0\0\0\0\0", re.DOTALL)
-
-MAX_INTERIM_RESPONSES = 100
-"""Interim (1xx) responses that an origin may send before its final one."""
 
 
 class ConnectionPool(Protocol):

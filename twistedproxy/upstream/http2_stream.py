@@ -26,13 +26,10 @@ from twistedproxy.http2.fields import Block, request_block, response_head, respo
 from twistedproxy.http2.session import Session
 from twistedproxy.http2.stream import UNKNOWN, Stream
 from twistedproxy.stream_transport import StreamTransport
-from twistedproxy.upstream.carrier import ResponseListener
+from twistedproxy.upstream.carrier import MAX_INTERIM_RESPONSES, ResponseListener
 
 if TYPE_CHECKING:
     from twistedproxy.upstream.http2 import SharedConnection
-
-MAX_INTERIM_RESPONSES: Final = 100
-"""Interim (1xx) responses that an origin may send before its final one."""
 
 _WEBSOCKET: Final = b"websocket"
 
