@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from twistedproxy.errors import ProxyError, Refused
+from tests.error_tree import every_error
+from twistedproxy.errors import Refused
 from twistedproxy.record.finished import CLIENT_STALLED
 from twistedproxy.record.formats import JSONLine
 from twistedproxy.record.message_log import MessageLine
@@ -18,22 +18,16 @@ GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="ut
 WORDS = set(re.findall(r"`([a-z_.]+)`", GUIDE))
 
 
-def errors(kind: type[ProxyError] = ProxyError) -> Iterator[type[ProxyError]]:
-    yield kind
-    for derived in kind.__subclasses__():
-        yield from errors(derived)
-
-
 def test_every_reason_is_explained() -> None:
     # The base of the refusals says less than each of them does, and is never met.
-    reasons = {error.reason for error in errors()} - {Refused.reason}
+    reasons = {error.reason for error in every_error()} - {Refused.reason}
     reasons |= {CLIENT_LEFT, CLIENT_STALLED, STOPPED, TUNNEL_IDLE, UPSTREAM_RESET}
     assert sorted(reasons - WORDS) == []
 
 
 def test_status_of_each_reason() -> None:
     """Where a status stands beside a reason, it is that reason's."""
-    statuses = {error.reason: error.status for error in errors()}
+    statuses = {error.reason: error.status for error in every_error()}
     wrong = [
         (reason, status)
         for status, reason in re.findall(r"\b([45]\d\d) `([a-z_]+)`", GUIDE)

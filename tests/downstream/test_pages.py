@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
 from twisted.internet.task import Clock
 
+from tests.error_tree import every_error
 from twistedproxy import errors
 from twistedproxy.accounts.authenticator import Authenticator
 from twistedproxy.downstream.pages import answer_bytes, error_page, phrase_of
@@ -19,12 +19,6 @@ NAME = "proxy.test"
 
 def request(target: bytes = b"http://origin.test/", *accept: bytes) -> RequestHead:
     return RequestHead(b"GET", target, 1, Fields((b"Accept", value) for value in accept))
-
-
-def every_error(kind: type[ProxyError] = ProxyError) -> Iterator[type[ProxyError]]:
-    yield kind
-    for derived in kind.__subclasses__():
-        yield from every_error(derived)
 
 
 class Text(HTMLParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tls.zoo import authorities, make
-from twistedproxy.errors import (
+from twistedproxy.tls.certificate_errors import (
     CertificateExpired,
     CertificateMalformed,
     CertificateNotYetValid,

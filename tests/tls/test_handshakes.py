@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 from tests.tls.certificates import pem_of
 from tests.tls.peers import Server, meet, reason
 from tests.tls.zoo import CASES, Case, authorities, make, unreadable
-from twistedproxy.errors import CertificateRefused, TLSFailed
+from twistedproxy.errors import TLSFailed
 from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
+from twistedproxy.tls.certificate_errors import CertificateRefused
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.handshakes import handshake_error, key_digest
 from twistedproxy.tls.trust import Trust

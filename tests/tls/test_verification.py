@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 
 from tests.tls.zoo import CASES, DAY, NOW, authorities, make, new_key
-from twistedproxy.errors import (
+from twistedproxy.tls.certificate_errors import (
     CertificateExpired,
     CertificateMalformed,
     CertificateNotYetValid,

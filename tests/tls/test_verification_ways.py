@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from tests.tls.zoo import DAY, NOW, One, make, new_key
-from twistedproxy.errors import CertificateRefused
+from twistedproxy.tls.certificate_errors import CertificateRefused
 from twistedproxy.tls.verification import verify
 
 # What may be wrong with the certificate that one authority has of another.

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from twistedproxy.errors import (
+from twistedproxy.tls.certificate_errors import (
     CertificateForOtherPurpose,
     CertificateMalformed,
     ChainTooLong,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 
-from twistedproxy.errors import (
+from twistedproxy.tls.certificate_errors import (
     CertificateExpired,
     CertificateForOtherPurpose,
     CertificateMalformed,

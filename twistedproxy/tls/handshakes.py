@@ -23,7 +23,8 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistedproxy.errors import CertificateMalformed, CertificateRefused, NoCommonVersion, PinMismatch, TLSFailed
+from twistedproxy.errors import NoCommonVersion, TLSFailed
+from twistedproxy.tls.certificate_errors import CertificateMalformed, CertificateRefused, PinMismatch
 from twistedproxy.tls.chain import as_sent
 from twistedproxy.tls.conformance import check_chain
 from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding

@@ -19,7 +19,7 @@ from service_identity.hazmat import (
     verify_service_identity,
 )
 
-from twistedproxy.errors import (
+from twistedproxy.tls.certificate_errors import (
     CertificateForOtherAddresses,
     CertificateForOtherNames,
     CertificateMalformed,

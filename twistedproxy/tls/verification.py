@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import crypto
 
-from twistedproxy.errors import CertificateMalformed, CertificateRefused
 from twistedproxy.tls.anchors import Anchors
+from twistedproxy.tls.certificate_errors import CertificateMalformed, CertificateRefused
 from twistedproxy.tls.chain import UNREADABLE, as_sent, extensions, subject, summary
 from twistedproxy.tls.conformance import check_chain
 from twistedproxy.tls.findings import NAME_CONSTRAINTS, Finding, finding
