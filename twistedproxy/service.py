@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -301,7 +300,7 @@ class ProxyService(Service):
             self._open_door()
             self._door.own()
             self._listeners.close_unused()
-            self._take_over_pid_file(handover.pid_file)
+            handover.take_over_pid_file(self.surroundings.twistd)
             try:
                 handover.tell_ready()
             except OSError as error:
@@ -313,17 +312,6 @@ class ProxyService(Service):
             self._notifier.ready(self._summary())
         self._log.info("ready")
         self._tell_systemd()
-
-    def _take_over_pid_file(self, path: str) -> None:
-        if not path:
-            return
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(str(os.getpid()))
-        except OSError as error:
-            self._log.warn("the process number could not be written to {path}: {error}", path=path, error=error)
-        # twistd removes it at the end.
-        self.surroundings.twistd["pidfile"] = path
 
     def _tell_systemd(self) -> None:
         """Tell the service manager that it is alive, and how it goes."""
@@ -355,20 +343,10 @@ class ProxyService(Service):
         """Let the door be where the settings say. What could not be opened."""
         if self._door is None:
             return []
-        from twistedproxy.control.door import CannotOpen
-
-        complaints: list[str] = []
         settings = self.loaded.settings.control
         socket = settings.socket or str(self.surroundings.control_socket)
-        try:
-            self._door.open("" if socket == "off" else socket, replace=self.surroundings.handover is not None)
-        except CannotOpen as error:
-            complaints.append(f"{error}: there is no control socket")
-        try:
-            self._door.open_metrics(settings.metrics)
-        except CannotOpen as error:
-            complaints.append(str(error))
-        self._door.close_gone()
+        replace = self.surroundings.handover is not None
+        complaints: list[str] = self._door.use("" if socket == "off" else socket, settings.metrics, replace=replace)
         return complaints
 
     # ------------------------------------------------------------ signals

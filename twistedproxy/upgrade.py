@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, ClassVar, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -51,6 +51,7 @@ class Handover(msgspec.Struct, frozen=True):
     pseudonym: str
     in_foreground: bool
     pid_file: str
+    _log: ClassVar[Logger] = Logger()
 
     @classmethod
     def received(cls, environment: Mapping[str, str]) -> Handover | None:
@@ -70,6 +71,19 @@ class Handover(msgspec.Struct, frozen=True):
             os.write(self.ready, b"1")
         finally:
             os.close(self.ready)
+
+    def take_over_pid_file(self, twistd: MutableMapping[str, Any]) -> None:
+        """Write this process's number to the old one's file, if it had one, and let ``twistd``'s options name that."""
+        path = self.pid_file
+        if not path:
+            return
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+        except OSError as error:
+            self._log.warn("the process number could not be written to {path}: {error}", path=path, error=error)
+        # twistd removes it at the end.
+        twistd["pidfile"] = path
 
 
 def start_successor(

@@ -187,6 +187,20 @@ async def test_the_next_version_takes_over(door: ControlDoor, path: str, running
     assert not os.path.exists(path)
 
 
+def test_what_cannot_be_had_is_said_and_the_rest_is_open(door: ControlDoor, path: str) -> None:
+    door.open(path)
+    Path(f"{path}2").touch()
+    said = f"cannot open the control socket {path}2: something else than a socket is there: there is no control socket"
+    assert door.use(f"{path}2", [LOOPBACK]) == [said]
+    assert (door.path, port_of(door) > 0) == (path, True)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        (complaint,) = door.use("", [taken])
+    assert complaint.startswith("cannot listen on")
+    # What was there before is closed at once.
+    assert (door.path, os.path.exists(path)) == ("", False)
+
+
 def test_neither_can_be_had(door: ControlDoor, path: str) -> None:
     door.open(path)
     door.open_metrics([LOOPBACK])

@@ -27,8 +27,9 @@ __all__ = ["CannotOpen", "ControlDoor"]
 class ControlDoor:
     """The doors to ``steered``. All are closed at first; ``inherited`` sockets are used where they fit.
 
-    `open` and `open_metrics` may be called again when the settings change. What is not wanted any more goes on until
-    `close_gone`, so that a reload which then fails for another reason can have it back by asking for it.
+    `use` may be called again when the settings change, and so may `open` and `open_metrics`, of which it is made. For
+    them, what is not wanted any more goes on until `close_gone`, so that a reload which then fails for another reason
+    can have it back by asking for it.
     """
 
     _log = Logger()
@@ -60,6 +61,23 @@ class ControlDoor:
     def leave_metrics(self) -> None:
         """Close this process's share of the other doors: a successor goes on."""
         self._metrics.leave()
+
+    def use(self, path: str, descriptions: Sequence[str], *, replace: bool = False) -> list[str]:
+        """Be at ``path`` and at ``descriptions``, as `open` and `open_metrics` say, and nowhere else.
+
+        What could not be opened, in words; the rest is open then.
+        """
+        complaints: list[str] = []
+        try:
+            self.open(path, replace=replace)
+        except CannotOpen as error:
+            complaints.append(f"{error}: there is no control socket")
+        try:
+            self.open_metrics(descriptions)
+        except CannotOpen as error:
+            complaints.append(str(error))
+        self.close_gone()
+        return complaints
 
     def open(self, path: str, *, replace: bool = False) -> None:
         """Open the Unix socket at ``path``, or none when that is empty; with ``replace``, also where somebody listens.
