@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
+from twistedproxy.tls.records import Records
 from twistedproxy.tls_transport import Outlet, TLSTransport, TLSTransportFactory
 from twistedproxy.turns import Turn
 
@@ -108,7 +109,7 @@ async def server(peer: socket.socket, authority: trustme.CA, turn: Counted) -> A
         accepted, _ = listener.accept()
     accepted.setblocking(False)
     inner = Factory.forProtocol(lambda: protocol)
-    factory = TLSTransportFactory(Serving(authority), False, inner, reactor, turn)
+    factory = TLSTransportFactory(Serving(authority), False, inner, reactor, turn, Records())
     reactor.adoptStreamConnection(accepted.fileno(), socket.AF_INET, factory)
     accepted.close()
     yield protocol
@@ -159,6 +160,36 @@ async def test_what_is_written_in_one_turn_leaves_at_its_end_in_one_piece(
     assert server.received == b"question"
     assert isinstance(transport, TLSTransport)
     assert repr(transport.transport).startswith("<Outlet <SocketSender sent=")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_together_is_told_together(
+    server: Server, peer: socket.socket, authority: trustme.CA, turn: Counted
+) -> None:
+    """Five records, read from the socket at once. Whoever closes in the middle hears no more."""
+    told: list[int] = []
+    transport: Any = server.transport
+    connection = await secured(peer, authority)
+    transport.pauseProducing()
+    for _ in range(5):
+        connection.sendall(b"x" * 1000)
+    all_told: Deferred[None] = Deferred()
+
+    def hear() -> None:
+        told.append(len(server.received))
+        if len(server.received) == 5000:
+            all_told.callback(None)
+
+    server.hears = hear
+    transport.resumeProducing()
+    await all_told
+    assert told == [5000]
+    server.hears = transport.abortConnection
+    connection.sendall(b"y")
+    connection.sendall(b"z" * (1 << 16))
+    await server.lost
+    assert server.received.count(b"x") == 5000
+    connection.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -236,7 +267,7 @@ def test_without_a_socket_it_is_written_to_at_once(authority: trustme.CA, turn: 
             return SSL.Connection(context, None)
 
     inner = Factory.forProtocol(Server)
-    protocol: Any = TLSTransportFactory(Client(authority), False, inner, reactor, turn).buildProtocol(None)
+    protocol: Any = TLSTransportFactory(Client(authority), False, inner, reactor, turn, Records()).buildProtocol(None)
     transport = StringTransport()
     transport.getHandle = lambda: None
     protocol.makeConnection(transport)

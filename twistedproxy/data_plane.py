@@ -34,6 +34,7 @@ class DataPlane:
         "pipes",
         "pool",
         "reactor",
+        "records",
         "rejections",
         "snapshot",
         "tally",
@@ -59,6 +60,8 @@ class DataPlane:
         self.deadlines = deadlines
         self.dialer = dialer
         self.pool = pool
+        self.records = pool.records
+        """What all TLS passes through."""
         self.pipes = pipes
         self.issuer = issuer
         self.access_log: AccessLog | NoAccessLog = access_log

@@ -4,6 +4,10 @@ Theory of operation. Twisted's TLS writes to the transport below it, which queue
 costs a scheduled call, two changes to the reactor's descriptors and one more look at the socket. Here it writes to an
 `Outlet` instead, which sends on the socket itself, for all connections together when the turn ends (see `turns`), and
 in one piece what TLS made of several. What the socket does not take is the transport's, as with any `SocketSender`.
+
+Twisted's TLS also goes from record to record, and whoever reads behind it is told of each. Three of its inner functions
+are replaced by others that take all records that there are (see `tls.records`). They do the same for everybody else;
+would Twisted call them no more, it would be slower and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -18,9 +23,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 
 from twistedproxy.sending import SocketSender
+from twistedproxy.tls.records import Records
 from twistedproxy.turns import Turn
 
 
@@ -88,9 +96,50 @@ class TLSTransport(TLSMemoryBIOProtocol):
             transport = Outlet(transport, handle, self.factory.turn)
         super().makeConnection(transport)
 
+    def _flushReceiveBIO(self) -> None:
+        """Tell the content that has come, and how it ended."""
+        records = self.factory.records
+        while not self._lostTLSConnection:
+            content, why = records.receive(self._tlsConnection)
+            if content and not self._aborted:
+                ProtocolWrapper.dataReceived(self, content)
+            if type(why) is WantReadError:
+                break
+            if why is None or self._lostTLSConnection:
+                continue
+            if isinstance(why, ZeroReturnError):
+                self._shutdownTLS()
+                self._tlsShutdownFinished(None)
+            else:
+                self._tlsShutdownFinished(Failure(why))
+        if self._tlsConnection is not None:
+            self._flushSendBIO()
+
+    def _flushSendBIO(self) -> None:
+        """Give the transport all that TLS has to say."""
+        transport: Any = self.transport
+        while said := self.factory.records.take_said(self._tlsConnection):
+            transport.write(said)
+
+    def _write(self, content: bytes) -> None:
+        """Say ``content``."""
+        if self._lostTLSConnection or not content:
+            return
+        try:
+            sent = self.factory.records.send(self._tlsConnection, content)
+        except Error:
+            self._tlsShutdownFinished(Failure())
+            return
+        if sent < len(content):
+            self._bufferedWrite(content[sent:])
+        self._flushSendBIO()
+
 
 class TLSTransportFactory(TLSMemoryBIOFactory):
-    """Makes the TLS of one connection, whose own protocol ``inner`` makes. ``turn`` is of the same clock."""
+    """Makes the TLS of one connection, whose own protocol ``inner`` makes.
+
+    ``turn`` is of the same clock, and ``records`` anybody's.
+    """
 
     protocol = TLSTransport
 
@@ -101,6 +150,8 @@ class TLSTransportFactory(TLSMemoryBIOFactory):
         inner: Factory,
         clock: IReactorTime,
         turn: Turn,
+        records: Records,
     ) -> None:
         super().__init__(creator, is_client, inner, clock=clock)
         self.turn = turn
+        self.records = records

@@ -144,7 +144,8 @@ def begin(
         inner = protocol = InnerConnection(factory, plane, outer, tunnel)
     else:
         inner = handshake = Handshake(factory, plane, outer, tunnel, protocols)
-        secured = TLSTransportFactory(_Server(context), False, _Only(handshake), plane.reactor, plane.deadlines.turn)
+        only, turn = _Only(handshake), plane.deadlines.turn
+        secured = TLSTransportFactory(_Server(context), False, only, plane.reactor, turn, plane.records)
         protocol = secured.buildProtocol(None)
 
     def connect() -> None:

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import OutOfDescriptors, ProxyError
 from twistedproxy.snapshot import Snapshot
+from twistedproxy.tls.records import Records
 from twistedproxy.tls_transport import TLSTransportFactory
 from twistedproxy.upstream.carrier import Key
 from twistedproxy.upstream.connector import Connected
@@ -30,7 +31,9 @@ from twistedproxy.upstream.ticket import Ticket
 
 
 class Maker(Protocol):
-    """Whoever has a connection made."""
+    """Whoever has a connection made. ``records`` is what TLS passes through."""
+
+    records: Records
 
     def speaker(self, making: Making, address: str, protocol: bytes | None) -> TwistedProtocol:
         """The connection's protocol, for the protocol that ALPN has agreed on, if any. It gets its transport next."""
@@ -113,7 +116,9 @@ class Making:
                 speaker = self._handshake = Handshake(
                     self._deadlines, timeout, lambda protocol: self._secured(address, protocol), self._failed
                 )
-                factory = TLSTransportFactory(tls(), True, _Only(speaker), self._reactor, self._deadlines.turn)
+                factory = TLSTransportFactory(
+                    tls(), True, _Only(speaker), self._reactor, self._deadlines.turn, self._maker.records
+                )
             else:
                 speaker = self._maker.speaker(self, address, None)
                 factory = _Only(speaker)

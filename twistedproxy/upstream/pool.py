@@ -26,6 +26,7 @@ from twistedproxy.errors import NoCommonVersion, ProxyError, UpstreamBusy
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.key_log import KeyLog
+from twistedproxy.tls.records import Records
 from twistedproxy.upstream.carrier import Carrier, Key
 from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.http1 import UpstreamConnection
@@ -84,6 +85,8 @@ class Pool:
         self._waiting: dict[Key, deque[Ticket]] = {}
         self.tls = ClientSide(snapshot.trust, key_log=key_log)
         """TLS with the origins."""
+        self.records = Records()
+        """What it passes through."""
 
     def __repr__(self) -> str:
         return f"<Pool open={self._total} idle={len(self._idle_by_age)} waiting={self.waiting_requests}>"
