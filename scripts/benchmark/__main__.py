@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import intercept_report, lists, service_report
+from benchmark import intercept_report, lists, policy, service_report
 from benchmark.installing import install
 from benchmark.intercept import INTERCEPTED, addresses_needed
 from benchmark.interceptors import INTERCEPTORS
@@ -107,9 +107,13 @@ def _options() -> argparse.Namespace:
         "--lists", action="store_true", help="instead, what lists of a million domains cost, beside a set and Squid"
     )
     options.add_argument(
+        "--policy", action="store_true", help="instead, plain requests with rules, an account and a list, beside Squid"
+    )
+    options.add_argument(
         "--write",
         action="store_true",
-        help="write docs/benchmarks.md, for whole runs only; with --intercept, --lists or --service, that part of it",
+        help="write docs/benchmarks.md, for whole runs only; with --intercept, --lists, --policy or --service, "
+        "that part of it",
     )
     chosen = options.parse_args()
     if chosen.write and (chosen.only or chosen.proxies or chosen.quick or chosen.sharing):
@@ -218,6 +222,7 @@ def _compare(chosen: argparse.Namespace) -> None:
         sections = {
             "intercept": intercept_report.SECTION.kept(old),
             "lists": lists.SECTION.kept(old),
+            "policy": policy.SECTION.kept(old),
             "service": service_report.SECTION.kept(old),
         }
         PAGE_FILE.write_text(page(results, sections))
@@ -248,6 +253,26 @@ def _look_inside(chosen: argparse.Namespace) -> None:
         text = intercept_report.section(results, begun)
         PAGE_FILE.write_text(intercept_report.SECTION.replaced(PAGE_FILE.read_text(), text))
         say("wrote interception's part of docs/benchmarks.md")
+
+
+def _police(chosen: argparse.Namespace) -> None:
+    """What it costs to tell who may go where."""
+    install(list(policy.SUBJECTS))
+    work, rounds = _work(chosen)
+    results = Results(
+        proxies=[proxy for proxy in policy.SUBJECTS if proxy.available()], measures=policy.POLICED, rounds=rounds
+    )
+    begun = os.getloadavg()[0]
+    with _memory_directory() as directory, ExitStack() as stack:
+        origins = start_origins(directory / "origins", stack)
+        run = Run(Bench(origins, directory, work), results)
+        for measure in results.measures:
+            run.measure(measure)
+    _print(tables(results), results.problems)
+    if chosen.write:
+        text = policy.section(results, begun)
+        PAGE_FILE.write_text(policy.SECTION.replaced(PAGE_FILE.read_text(), text))
+        say("wrote policy's part of docs/benchmarks.md")
 
 
 def _serve(chosen: argparse.Namespace) -> None:
@@ -293,6 +318,8 @@ def main() -> None:
         _print([("Two ways to share a port", sharing_text(measure_sharing(say)))], [])
     elif chosen.lists:
         _hold_lists(chosen)
+    elif chosen.policy:
+        _police(chosen)
     elif chosen.intercept:
         _look_inside(chosen)
     elif chosen.service:

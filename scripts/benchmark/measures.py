@@ -93,7 +93,8 @@ def wrk(bench: Bench, running: Running, name: str, seconds: int, *, close: bool 
     port = bench.origins.http
     script = bench.directory / "wrk.lua"
     target = f"http://127.0.0.1:{port}/{name}" if route.asks else f"/{name}"
-    more = 'wrk.headers["Connection"] = "close"' if close else ""
+    fields = dict(running.launch.fields) | ({"Connection": "close"} if close else {})
+    more = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in fields.items())
     script.write_text(WRK_SCRIPT % {"target": target, "port": port, "more": more})
     argv = [program("wrk") or "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
     argv += ["-s", str(script), f"http://127.0.0.1:{route.port}/"]

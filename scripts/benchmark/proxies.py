@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -34,7 +34,8 @@ class Route:
 class Launch:
     """How to start a proxy: its command line, and the routes that it will offer.
 
-    ``authority`` is the certificate that the clients of one that looks into tunnels trust.
+    ``authority`` is the certificate that the clients of one that looks into tunnels trust, ``fields`` what plain
+    requests carry besides.
     """
 
     argv: list[str]
@@ -42,6 +43,7 @@ class Launch:
     tunnel_http: Route
     tunnel_stream: Route
     authority: Path | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ BARS: Mapping[tuple[str, str], float] = {
     ("bulk", "squid"): 0.5,
     ("bulk", "haproxy"): 0.5,
     ("setup", "squid"): 1.2,
+    ("policy-get-100", "squid"): 0.7,
+    ("policy-get-10k", "squid"): 0.7,
     ("tls-get-100", "squid"): 1.5,
     ("tls-get-100", "mitmproxy"): 0.1,
     ("tls-get-10k", "squid"): 1.5,
