@@ -4,7 +4,7 @@ Theory of operation. A set of rules is a number with a bit for each of them. Wha
 its host) stands in a table, with the rules whose keys it fits. The rules that fit in everything are what the sets have
 in common, and the lowest bit is the first of them. A value that was not seen before is held against all the rules once,
 and remembered. What cannot be remembered, such as a URL, is held against the patterns only of rules that fit otherwise,
-and against all of their globs in one expression before.
+and of which it has in it what their patterns cannot do without.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+from twistedproxy.access import telling
 from twistedproxy.access.globs import glob_expression
 from twistedproxy.access.hosts import HostSet, canonical_host
 from twistedproxy.access.question import LONGEST_SUBJECT, Question
@@ -28,7 +29,6 @@ ANYBODY: Final = "*"
 """Who may stand among users and groups for all of them."""
 
 _MEMO_SIZE: Final = 4096
-_WILD: Final = re.compile(r"[*?]")
 
 
 class Table(dict[Value, int]):
@@ -128,41 +128,41 @@ class HostIndex:
 
 
 class Prefilter:
-    """Whether any rule's pattern can fit: the globs of all of them in one expression.
+    """Which rules' patterns can fit at all, by what a text must have in it for that.
 
-    ``texts`` brings what they are held against in a question: nothing, where there is no such thing. Before, it is seen
-    whether there is anything in a text that one of the globs has between its stars, which is quicker told.
+    ``texts`` brings what they are held against in a question: nothing, where there is no such thing.
     """
 
-    __slots__ = ("_any", "_telling", "rules", "texts")
+    __slots__ = ("_pieces", "rules", "texts")
 
     def __init__(self, texts: Callable[[Question], Sequence[str]], rules: Iterable[tuple[int, Sequence[str]]]) -> None:
         self.texts = texts
-        globs: set[str] = set()
         self.rules = 0
-        """The rules of which it can tell: those that have globs only."""
+        """The rules of which it can tell."""
+        pieces: dict[str, int] = {}
         for rule, entries in rules:
-            if not any(entry.startswith(REGEX) for entry in entries):
+            known = [_telling_pieces(entry) for entry in entries]
+            if all(known):
                 self.rules |= rule
-                globs.update(entries)
-        self._any = re.compile("|".join(map(glob_expression, sorted(globs))), re.DOTALL).fullmatch
-        telling = sorted(set(map(_telling_piece, globs)))
-        self._telling = re.compile("|".join(map(re.escape, telling))).search
+                for piece in frozenset().union(*known):
+                    pieces[piece] = pieces.get(piece, 0) | rule
+        self._pieces = tuple(pieces.items())
 
     def __repr__(self) -> str:
         return f"<Prefilter {self.rules.bit_count()} rules>"
 
-    def lets_pass(self, question: Question) -> bool:
-        """Whether one of the globs fits."""
-        telling, fullmatch = self._telling, self._any
-        return any(telling(text) is not None and fullmatch(text) is not None for text in self.texts(question))
+    def passing(self, question: Question) -> int:
+        """Those of `rules` that may fit."""
+        passing = 0
+        for text in self.texts(question):
+            for piece, rules in self._pieces:
+                if piece in text:
+                    passing |= rules
+        return passing
 
 
-def _telling_piece(glob: str) -> str:
-    """What a text that ``glob`` fits has in it, and few others do; perhaps nothing."""
-    pieces = _WILD.split(glob)
-    pieces[0] = pieces[0].rpartition("://")[2]
-    return max(pieces, key=len)
+def _telling_pieces(entry: str) -> frozenset[str]:
+    return telling.of_expression(entry[len(REGEX) :]) if entry.startswith(REGEX) else telling.of_glob(entry)
 
 
 def pattern(text: str, *, ignore_case: bool = False) -> Fits:

@@ -242,8 +242,8 @@ class Rules:
             if not fitting:
                 return self.default
         for prefilter in self._prefilters:
-            if fitting & prefilter.rules and not prefilter.lets_pass(question):
-                fitting &= ~prefilter.rules
+            if fitting & prefilter.rules:
+                fitting &= prefilter.passing(question) | ~prefilter.rules
         verdict = self.default
         setting: list[Rule] = []
         pending: list[Rule] = []
