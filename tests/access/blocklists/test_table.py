@@ -58,7 +58,7 @@ def test_it_agrees_with_sets(entries: list[tuple[bytes, int]], asked: bytes) -> 
     assert table.look_up(asked) == (first(SELF, BELOW), first(PASS_SELF, PASS_BELOW))
     endings = endings[:1]
     assert table.look_up(asked, below=False) == (first(SELF, BELOW), first(PASS_SELF, PASS_BELOW))
-    copy = Table.over(memoryview(bytes(table.buffer)).cast("Q"), table.count, PRIME)
+    copy = Table.over(memoryview(bytes(table.buffer)).cast("Q"), bytes(table.tails), table.count, PRIME, table.has_tops)
     assert copy.look_up(asked) == table.look_up(asked)
 
 
@@ -94,4 +94,26 @@ def test_names_that_resemble_each_other_are_far_apart(form: bytes) -> None:
 @pytest.mark.parametrize(("words", "count"), [(100, 1), (256, 161), (0, 0), (128, 0)])
 def test_what_is_no_table(words: int, count: int) -> None:
     with pytest.raises(ValueError, match=f"a table of {words} words with {count} names"):
-        Table.over(array("Q", bytes(8 * words)), count, PRIME)
+        Table.over(array("Q", bytes(8 * words)), bytes(words // 2), count, PRIME)
+
+
+def test_tails_belong_to_the_words() -> None:
+    with pytest.raises(ValueError, match="a table of 256 words with 1 names"):
+        Table.over(array("Q", bytes(8 * 256)), bytes(127), 1, PRIME)
+
+
+def test_hosts_whose_last_labels_nobody_has_are_told_at_once() -> None:
+    """Of which a sixth at most is looked for in the words all the same."""
+    table = Table(random_prime(), 5000)
+    table.add([b"n%d.site%d.test" % (number, number) for number in range(5000)], SELF | BELOW)
+    table.words = ()
+    at_once = 0
+    for number in range(2000):
+        try:
+            assert table.look_up(b"www.other%d.test" % number) == (-1, -1)
+        except IndexError:
+            continue
+        at_once += 1
+    assert at_once > 2000 * 5 / 6
+    with pytest.raises(IndexError):
+        table.look_up(b"www.site7.test")

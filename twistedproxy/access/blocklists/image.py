@@ -1,8 +1,8 @@
 """A list, compiled: the bytes that are kept on disk, and mapped into memory by every process that looks something up.
 
-Theory of operation. A head that says what it is, then the words of the table of names, on a page of their own, then the
-rest in MessagePack: the report, the rules for paths and the regular expressions, which are few. The words are in the
-order of the machine's bytes, since the image never leaves it.
+Theory of operation. A head that says what it is, then the words of the table of names, on a page of their own, and its
+tails, then the rest in MessagePack: the report, the rules for paths and the regular expressions, which are few. The
+words are in the order of the machine's bytes, since the image never leaves it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from twistedproxy.access.blocklists.patterns import PathCount, Paths, Regexes
 from twistedproxy.access.blocklists.reading import Reading
 from twistedproxy.access.blocklists.report import Report
 from twistedproxy.access.blocklists.rules import PathRule, RegexRule
-from twistedproxy.access.blocklists.table import Table
+from twistedproxy.access.blocklists.table import Table, tails_size
 
-_MAGIC: Final = b"pyproxy blocklist 1\n"
-# Order of bytes, prime, names, words, length and checksum of what follows the words, checksum of the words,
-# whether there are names without a dot.
+_MAGIC: Final = b"pyproxy blocklist 2\n"
+# Order of bytes, prime, names, words, length and checksum of what follows the table, checksum of the table, whether
+# there are names without a dot.
 _HEAD: Final = struct.Struct("=20sIQQQQIII")
 _ORDER: Final = 0x01020304
 _PAGE: Final = 4096
@@ -79,11 +79,12 @@ class Compilation:
             len(self.table.words),
             len(rest),
             zlib.crc32(rest),
-            zlib.crc32(words),
+            zlib.crc32(self.table.tails, zlib.crc32(words)),
             self.table.has_tops,
         )
         yield head.ljust(_PAGE, b"\0")
         yield words
+        yield memoryview(self.table.tails)
         yield rest
 
 
@@ -116,16 +117,17 @@ class Image:
     def __init__(self, buffer: Any, prime: int) -> None:
         view = memoryview(buffer)
         try:
-            magic, order, own_prime, count, words, length, rest_sum, words_sum, has_tops = _HEAD.unpack_from(view)
+            magic, order, own_prime, count, words, length, rest_sum, table_sum, has_tops = _HEAD.unpack_from(view)
         except struct.error:
             raise NoImage("it is too short") from None
         if magic != _MAGIC or order != _ORDER or own_prime != prime:
             raise NoImage("it is of another kind")
-        end = _PAGE + 8 * words
-        if len(view) != end + length or zlib.crc32(view[end:]) != rest_sum or zlib.crc32(view[_PAGE:end]) != words_sum:
+        tails = _PAGE + 8 * words
+        end = tails + tails_size(words)
+        if len(view) != end + length or zlib.crc32(view[end:]) != rest_sum or zlib.crc32(view[_PAGE:end]) != table_sum:
             raise NoImage("it is damaged")
         try:
-            self.table = Table.over(view[_PAGE:end].cast("Q"), count, prime, bool(has_tops))
+            self.table = Table.over(view[_PAGE:tails].cast("Q"), view[tails:end], count, prime, bool(has_tops))
             rest = msgspec.msgpack.decode(view[end:], type=Rest)
             self.regexes = Regexes(rest.regexes)
         except (ValueError, msgspec.MsgspecError) as error:

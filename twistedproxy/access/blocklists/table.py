@@ -11,6 +11,10 @@ with ones that should not be blocked, if they knew the prime; they do not, and t
 about that of another: two names of n bytes have the same remainder under at most n/7 of the 2**53 primes there are, and
 as few have opposite ones, whose squares are the same.
 An ending's hash comes from the same number, with a mask, which is why it is not a hash from the standard library.
+
+Most hosts are on no list. So it is seen first whether any name ends in the last two labels of the one that is asked
+for: each name sets a bit for those, by their hash. A sixth of the bits is set at most where the table had room enough
+to begin with, and more where it has grown.
 """
 
 from __future__ import annotations
@@ -36,6 +40,10 @@ _GENERATOR: Final = 0x9E3779B97F4A7C15
 
 _LONGEST: Final = 255
 _MASKS: Final = tuple((1 << 8 * length) - 1 for length in range(_LONGEST + 1))
+
+
+Tails = bytes | bytearray | memoryview
+"""A bit for each hash of two last labels."""
 
 
 def random_prime() -> int:
@@ -74,29 +82,34 @@ def is_prime(number: int) -> bool:
 class Table:
     """See the head of the module. ``prime`` makes its hashes; ``room`` is for how many names it begins."""
 
-    __slots__ = ("_factor", "_mask", "_most", "count", "has_tops", "prime", "words")
+    __slots__ = ("_factor", "_mask", "_most", "_tail_mask", "count", "has_tops", "prime", "tails", "words")
 
     def __init__(self, prime: int, room: int = 0) -> None:
         self.prime = prime
         self._factor = _factor_of(prime)
         self.count = 0
         self.has_tops = False
-        self._take(array("Q", bytes(8 * _size_for(room))))
+        size = _size_for(room)
+        self._take(array("Q", bytes(8 * size)), bytearray(tails_size(size)))
 
     def __repr__(self) -> str:
         return f"<Table {self.count} names in {8 * len(self.words)} bytes>"
 
     @classmethod
-    def over(cls, words: Sequence[int], count: int, prime: int, has_tops: bool = True) -> Table:
-        """The table of ``count`` names whose words are in ``words``, to be read. ValueError when they cannot be one."""
-        if len(words) < _LEAST or len(words) & len(words) - 1 or count > _most(len(words)):
-            raise ValueError(f"a table of {len(words)} words with {count} names")
+    def over(cls, words: Sequence[int], tails: Tails, count: int, prime: int, has_tops: bool = True) -> Table:
+        """The table of ``count`` names that has these ``words`` and ``tails``, to be read.
+
+        ValueError when they cannot be one.
+        """
+        size = len(words)
+        if size < _LEAST or size & size - 1 or count > _most(size) or len(tails) != tails_size(size):
+            raise ValueError(f"a table of {size} words with {count} names")
         table = cls.__new__(cls)
         table.prime = prime
         table._factor = _factor_of(prime)
         table.count = count
         table.has_tops = has_tops
-        table._take(words)
+        table._take(words, tails)
         return table
 
     @property
@@ -105,20 +118,24 @@ class Table:
         assert isinstance(self.words, array), "this table is only read"
         return self.words
 
-    def _take(self, words: Sequence[int]) -> None:
+    def _take(self, words: Sequence[int], tails: Tails) -> None:
         self.words = words
+        self.tails = tails
         self._mask = len(words) - 1
+        self._tail_mask = 8 * len(tails) - 1
         self._most = _most(len(words))
 
     def add(self, names: Iterable[bytes], flags: int) -> None:
         """Add ``names``, for what ``flags`` say beside what they are good for already; see `add_top`."""
         words: Any = self.words
-        mask, prime, factor = self._mask, self.prime, self._factor
+        tails: Any = self.tails
+        mask, tail_mask, prime, factor = self._mask, self._tail_mask, self.prime, self._factor
         count, most = self.count, self._most
         from_bytes = int.from_bytes
         assert isinstance(words, array), "this table is only read"
         for name in names:
-            found = from_bytes(name, "big") * factor % prime
+            number = from_bytes(name, "big")
+            found = number * factor % prime
             found = found * found % prime
             place = found & mask
             while word := words[place]:
@@ -128,11 +145,23 @@ class Table:
                 place = place + 1 & mask
             else:
                 words[place] = found << 4 | flags
+                dot = name.rfind(b".", 0, name.rfind(b"."))
+                if dot >= 0:
+                    found = (number & _MASKS[len(name) - dot - 1]) * factor % prime
+                    found = found * found % prime
+                bit = found & tail_mask
+                tails[bit >> 3] |= 1 << (bit & 7)
                 count += 1
                 if count > most:
                     self.count = count
                     self._grow()
-                    words, mask, most = self.words, self._mask, self._most
+                    words, tails, mask, tail_mask, most = (
+                        self.words,
+                        self.tails,
+                        self._mask,
+                        self._tail_mask,
+                        self._most,
+                    )
         self.count = count
 
     def add_top(self, name: bytes, flags: int) -> None:
@@ -150,7 +179,8 @@ class Table:
                 while words[place]:
                     place = place + 1 & mask
                 words[place] = word
-        self._take(words)
+        # A hash has one bit more now, which is not known of those that were set.
+        self._take(words, bytearray(self.tails) * 2)
 
     def look_up(self, name: bytes, below: bool = True) -> tuple[int, int]:
         """Which ending of ``name`` blocks it, and which excepts it: how many labels that lacks, -1 for none.
@@ -159,9 +189,20 @@ class Table:
         """
         words, mask, prime, factor = self.words, self._mask, self.prime, self._factor
         blocks = passes = -1
+        length = len(name)
+        if length > _LONGEST:
+            return blocks, passes
         number = int.from_bytes(name, "big")
-        found = number * factor % prime
-        found = found * found % prime
+        last = name.rfind(b".", 0, name.rfind(b"."))
+        tail = (number & _MASKS[length - last - 1]) * factor % prime
+        tail = tail * tail % prime
+        bit = tail & self._tail_mask
+        if not (self.tails[bit >> 3] >> (bit & 7) & 1 or self.has_tops):
+            return blocks, passes
+        found = tail
+        if last >= 0:
+            found = number * factor % prime
+            found = found * found % prime
         place = found & mask
         while word := words[place]:
             if word >> 4 == found:
@@ -171,17 +212,19 @@ class Table:
                     passes = 0
                 break
             place = place + 1 & mask
-        length = len(name)
-        dot = name.find(b".") if below and length <= _LONGEST else -1
+        dot = name.find(b".") if below else -1
         index = 0
         while dot >= 0:
             index += 1
-            rest = length - dot - 1
+            before = dot
             dot = name.find(b".", dot + 1)
-            if dot < 0 and not self.has_tops:
+            if before == last:
+                found = tail
+            elif dot >= 0 or self.has_tops:
+                found = (number & _MASKS[length - before - 1]) * factor % prime
+                found = found * found % prime
+            else:
                 break
-            found = (number & _MASKS[rest]) * factor % prime
-            found = found * found % prime
             place = found & mask
             while word := words[place]:
                 if word >> 4 == found:
@@ -203,6 +246,11 @@ def _size_for(names: int) -> int:
     while _most(size) < names:
         size *= 2
     return size
+
+
+def tails_size(size: int) -> int:
+    """How many bytes of tails a table of ``size`` words has: four bits for each."""
+    return size // 2
 
 
 def _most(size: int) -> int:
