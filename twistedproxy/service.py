@@ -21,6 +21,7 @@ from twistedproxy.control.link import CannotUse, Orders, Startup
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Level, State
 from twistedproxy.listeners import CannotListen, Listeners, address_text
+from twistedproxy.polling import polled
 from twistedproxy.settings.describe import warnings
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
@@ -64,7 +65,8 @@ class ProxyService(Service):
         self._notifier = surroundings.notifier
         handover = surroundings.handover
         self._pseudonym = handover.pseudonym if handover else random_pseudonym()
-        self._listeners = Listeners(reactor, surroundings.inherited)
+        connections = polled(reactor)
+        self._listeners = Listeners(connections, surroundings.inherited)
         startup = Startup(
             version=__version__,
             number=0,
@@ -76,6 +78,7 @@ class ProxyService(Service):
         )
         self.workforce = Workforce(
             reactor,
+            connections,
             startup,
             surroundings.environment,
             descriptors=surroundings.descriptors,

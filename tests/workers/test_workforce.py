@@ -29,7 +29,7 @@ class Daemon:
     def __init__(self, processes: Processes, startup: Startup, make_orders: MakeOrders) -> None:
         self.processes = processes
         self.make_orders = make_orders
-        self.workforce = Workforce(processes, startup, {}, descriptors=1000, standard_output=None)
+        self.workforce = Workforce(processes, processes, startup, {}, descriptors=1000, standard_output=None)
         self.listeners = Listeners(processes.real)
         self.listeners.open([LOOPBACK], self.workforce.entrance.at)
 

@@ -45,6 +45,7 @@ from twistedproxy.descriptors import raise_limit
 from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import CannotListen, Listeners
 from twistedproxy.logs import CannotLog
+from twistedproxy.polling import polled
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket
@@ -73,7 +74,8 @@ class WorkerEnd(LinkEnd):
         self._worker: Worker | None = None
         self._log_observer: OperationalLog | None = None
         self._standard_output = LogFile(STANDARD_OUTPUT, reactor)
-        self._listeners = Listeners(reactor)
+        self._connections = polled(reactor)
+        self._listeners = Listeners(self._connections)
         self._draining: Deferred[None] | None = None
 
     # ------------------------------------------------------------ what the parent says
@@ -131,7 +133,7 @@ class WorkerEnd(LinkEnd):
     def _new_worker(self, orders: Orders) -> Worker:
         startup = self._startup
         worker = Worker(
-            self._reactor,
+            self._connections,
             orders.settings,
             number=startup.number,
             workers=orders.workers,

@@ -32,8 +32,9 @@ STARTING: Final = 60.0
 class Workforce:
     """One fleet after the other, at the same listeners.
 
-    ``startup`` is what a worker of its own process is told first; ``environment`` are its variables. ``descriptors``
-    and ``standard_output`` are this process's, for a worker in it.
+    ``connections``, ``descriptors`` and ``standard_output`` are this process's, for a worker in it: the first is what
+    `polled` has made of ``reactor``. ``startup`` is what a worker of its own process is told first; ``environment`` are
+    its variables.
     """
 
     _log = Logger()
@@ -41,6 +42,7 @@ class Workforce:
     def __init__(
         self,
         reactor: Any,
+        connections: Any,
         startup: Startup,
         environment: Mapping[str, str],
         *,
@@ -49,6 +51,7 @@ class Workforce:
     ) -> None:
         self.entrance = Entrance()
         self._reactor = reactor
+        self._connections = connections
         self._startup = startup
         self._environment = environment
         self._descriptors = descriptors
@@ -81,7 +84,7 @@ class Workforce:
         if orders.workers > 1:
             return Supervisor(self._reactor, self._startup, self._environment)
         worker = Worker(
-            self._reactor,
+            self._connections,
             orders.settings,
             number=0,
             workers=1,

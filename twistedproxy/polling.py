@@ -1,0 +1,200 @@
+"""A look at all connections in one go.
+
+Theory of operation. Twisted's reactor gives each descriptor that has something a logging context of its own, which is
+ten calls of Python for each event: a tenth of what a forwarded GET costs. Nothing here logs by such a context. So the
+connections' descriptors are watched by an epoll of their own, which is itself a descriptor that the reactor watches:
+it tells that something has happened, and what follows is told to the connections from here. To them it is a reactor
+that makes ports and connections; everything else of it is the reactor's.
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from typing import Any, Final
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, providedBy
+
+MOST_EVENTS: Final = 512
+"""How many descriptors are told of in one turn at most; the others have the next one."""
+
+_EPOLL: Final = getattr(select, "epoll", None)
+_IN: Final = getattr(select, "EPOLLIN", 0)
+_OUT: Final = getattr(select, "EPOLLOUT", 0)
+_GONE: Final = getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+
+
+def polled(reactor: Any) -> Any:
+    """What connections should take for ``reactor``: a `Poll`, where the system has epoll, and sockets are watched."""
+    return Poll(reactor) if _EPOLL is not None and isinstance(reactor, PosixReactorBase) else reactor
+
+
+class Poll:
+    """See the head of the module; it takes the place of ``reactor`` for connections."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        assert _EPOLL is not None
+        self._reactor = reactor
+        self._poller = _EPOLL()
+        self._watched: dict[int, Any] = {}
+        self._flags: dict[int, int] = {}
+        # Looked up often.
+        self.callLater = reactor.callLater
+        directlyProvides(self, providedBy(reactor))
+
+    def __repr__(self) -> str:
+        return f"<Poll of {len(self._watched)} descriptors>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    # ------------------------------------------------------------ what makes ports and connections
+
+    def listenTCP(self, *arguments: Any, **named: Any) -> Any:
+        return self._ours("listenTCP", arguments, named)
+
+    def listenSSL(self, *arguments: Any, **named: Any) -> Any:
+        return self._ours("listenSSL", arguments, named)
+
+    def listenUNIX(self, *arguments: Any, **named: Any) -> Any:
+        return self._ours("listenUNIX", arguments, named)
+
+    def adoptStreamConnection(self, *arguments: Any, **named: Any) -> Any:
+        return self._ours("adoptStreamConnection", arguments, named)
+
+    def _ours(self, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """The reactor's method, for which this is the reactor."""
+        return getattr(type(self._reactor), name)(self, *arguments, **named)
+
+    # ------------------------------------------------------------ IReactorFDSet
+
+    def addReader(self, reader: Any) -> None:
+        self._watch(reader, _IN)
+
+    def addWriter(self, writer: Any) -> None:
+        self._watch(writer, _OUT)
+
+    def removeReader(self, reader: Any) -> None:
+        self._leave(reader, _IN)
+
+    def removeWriter(self, writer: Any) -> None:
+        self._leave(writer, _OUT)
+
+    def getReaders(self) -> list[Any]:
+        return [one for fd, one in self._watched.items() if self._flags[fd] & _IN]
+
+    def getWriters(self) -> list[Any]:
+        return [one for fd, one in self._watched.items() if self._flags[fd] & _OUT]
+
+    def removeAll(self) -> list[Any]:
+        every = list(self._watched.values())
+        for one in every:
+            self._leave(one, _IN | _OUT)
+        return every
+
+    def _watch(self, selectable: Any, flag: int) -> None:
+        fd = selectable.fileno()
+        before = self._flags.get(fd, 0)
+        flags = before | flag
+        if flags == before:
+            return
+        if before:
+            self._poller.modify(fd, flags)
+        else:
+            self._poller.register(fd, flags)
+            if not self._watched:
+                self._reactor.addReader(self)
+        self._flags[fd] = flags
+        self._watched[fd] = selectable
+
+    def _leave(self, selectable: Any, flag: int) -> None:
+        fd = selectable.fileno()
+        if fd == -1:
+            fd = next((known for known, one in self._watched.items() if one is selectable), -1)
+        before = self._flags.get(fd, 0)
+        flags = before & ~flag
+        if flags == before:
+            return
+        if flags:
+            self._poller.modify(fd, flags)
+            self._flags[fd] = flags
+            return
+        with suppress(OSError):
+            # What is closed has left it by itself.
+            self._poller.unregister(fd)
+        del self._flags[fd]
+        del self._watched[fd]
+        if not self._watched:
+            self._reactor.removeReader(self)
+
+    def close(self) -> None:
+        """Give the epoll back, when nobody uses it any more."""
+        self._poller.close()
+
+    # ------------------------------------------------------------ to the reactor it is a reader
+
+    def fileno(self) -> int:
+        """The epoll's descriptor."""
+        fd: int = self._poller.fileno()
+        return fd
+
+    def logPrefix(self) -> str:
+        return "-"
+
+    def doRead(self) -> None:
+        """Tell the connections what has happened."""
+        watched = self._watched
+        for fd, event in self._poller.poll(0, min(len(watched), MOST_EVENTS)):
+            selectable = watched.get(fd)
+            if selectable is None:
+                # One before it has closed it.
+                continue
+            try:
+                self._tell(selectable, fd, event)
+            except Exception:
+                self._log.failure("{selectable!r} could not be told what has happened to it", selectable=selectable)
+
+    def _tell(self, selectable: Any, fd: int, event: int) -> None:
+        reading = False
+        why: Exception | None = None
+        if event & _GONE and not event & _IN:
+            reading = self._flags[fd] & _IN != 0
+            why = CONNECTION_DONE if reading else CONNECTION_LOST
+        else:
+            try:
+                if event & _IN:
+                    why = selectable.doRead()
+                    reading = True
+                if not why and event & _OUT:
+                    why = selectable.doWrite()
+                    reading = False
+            except Exception as error:
+                self._log.failure("{selectable!r} has met a fault", selectable=selectable)
+                why = error
+        if why:
+            self._disconnect(selectable, why, reading)
+
+    def _disconnect(self, selectable: Any, why: Exception, reading: bool) -> None:
+        self._leave(selectable, _IN)
+        if type(why) is ConnectionDone:
+            reason = Failure(CONNECTION_DONE)
+            if reading and IHalfCloseableDescriptor.providedBy(selectable):
+                selectable.readConnectionLost(reason)
+                return
+        else:
+            reason = Failure(CONNECTION_LOST if type(why) is ConnectionLost else why)
+        self._leave(selectable, _OUT)
+        selectable.connectionLost(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops: so it is for all of them."""
+        for selectable in self.removeAll():
+            selectable.connectionLost(reason)
