@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.keys import keys, tables
 from twistedproxy.settings.load import load
-from twistedproxy.settings.types import ResolverSettings, Settings
+from twistedproxy.settings.resolver import ResolverSettings
+from twistedproxy.settings.types import Settings
 
 
 @given(st.data())

@@ -9,11 +9,11 @@ from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.privacy import PrivacySettings
 from twistedproxy.settings.problems import Problem, SettingsError
+from twistedproxy.settings.resolver import ResolverSettings
 from twistedproxy.settings.sources import Sources
 from twistedproxy.settings.types import (
     DownstreamSettings,
     ForwardingSettings,
-    ResolverSettings,
     Settings,
     TunnelSettings,
     UpstreamSettings,

@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `log`, `operation`, `privacy`
-and `upstream_tls`, are the only place where a key, its default, its limits and its description stand. The file is
-checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them. Durations are
-float seconds and sizes int bytes once they are loaded.
+These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `log`, `operation`, `privacy`,
+`resolver` and `upstream_tls`, are the only place where a key, its default, its limits and its description stand. The
+file is checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them.
+Durations are float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from twistedproxy.settings.kinds import count, duration, flag, size, special
 from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.privacy import PrivacySettings
+from twistedproxy.settings.resolver import ResolverSettings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 _KIB = 1024
@@ -250,52 +251,6 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             examples=[128],
         ),
     ] = 256
-
-
-class ResolverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the names of servers are turned into addresses."""
-
-    cache_size: Annotated[
-        int,
-        count(
-            "How many names are remembered. When there is one too many, the one that was not asked for "
-            "longest is forgotten.",
-            examples=[100_000],
-        ),
-    ] = 10_000
-    ttl: Annotated[
-        float,
-        duration(
-            "How long the addresses of a name are used before it is looked up again. The system's "
-            "resolver does not tell how long they are valid. 0 looks every name up every time.",
-            least=0,
-            examples=["5m"],
-        ),
-    ] = 60.0
-    negative_ttl: Annotated[
-        float,
-        duration(
-            "How long it is remembered that a name could not be found. 0 looks it up again every time.",
-            least=0,
-            examples=["30s"],
-        ),
-    ] = 5.0
-    timeout: Annotated[
-        float,
-        duration(
-            "How long a look-up may take. After that the client is answered with 504 (`dns_timeout`).",
-            examples=["5s"],
-        ),
-    ] = 10.0
-    threads: Annotated[
-        int,
-        count(
-            "How many names are looked up at the same time. The system's resolver blocks a thread for "
-            "each; more names than that wait for one to be free.",
-            most=1024,
-            examples=[64],
-        ),
-    ] = 32
 
 
 class TunnelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
