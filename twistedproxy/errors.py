@@ -267,6 +267,13 @@ class NameNotFound(UpstreamError):
     reason = "dns_error"
 
 
+class NameServersFailed(UpstreamError):
+    """The name servers could not say where the server is."""
+
+    proxy_status = "dns_error"
+    reason = "dns_failed"
+
+
 class NameTimeout(UpstreamError):
     """The look-up of the server's name took too long."""
 

@@ -27,6 +27,7 @@ from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import ExplainedRequest, Explanation, Inquiry, Step
+from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import Blocked, CredentialsWanted, OwnName, ProxyError
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields
@@ -35,9 +36,12 @@ from twistedproxy.portal.names import HOSTS, is_page
 from twistedproxy.record.learned import Learned
 from twistedproxy.settings.blocklist_tables import OWN
 from twistedproxy.settings.load import Loaded
+from twistedproxy.settings.name_servers import longest_domain
 from twistedproxy.tls.names import InvalidName, asked_for
+from twistedproxy.tls.trust import Trust
+from twistedproxy.upstream.literals import read_literal
 from twistedproxy.upstream.own_addresses import OwnAddresses
-from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.upstream.resolving import resolver_for, told
 
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _INTERCEPT: Final = "intercept.mode"
@@ -66,8 +70,13 @@ class Explainer:
         by_rule = self._rules is not None and self._rules.may_intercept
         self._exempt = AddressSet.of(settings.accounts.exempt_clients, look_inside=False)
         self._interception = Interception.of(settings.intercept, by_rule=by_rule)
-        self._resolver = Resolver(
-            reactor, cache_size=1, ttl=0, negative_ttl=0, timeout=settings.resolver.timeout, threads=1
+        self._resolver = resolver_for(
+            reactor,
+            settings.resolver,
+            Deadlines(reactor),
+            lambda: Trust.of(settings.upstream_tls),
+            threads=1,
+            cache_size=0,
         )
 
     def __repr__(self) -> str:
@@ -266,8 +275,10 @@ class Explainer:
         try:
             addresses = await self._resolver.resolve(target.host)
         except ProxyError as error:
-            steps.append(Step("look-up", "failed", target.host, detail=error.detail))
+            self._look_up_step(target.host, "failed", error.detail, steps)
             raise
+        if read_literal(target.host) is None:
+            self._look_up_step(target.host, "asked", told(self._loaded.settings.resolver, target.host.lower()), steps)
         destinations = verdict.destinations if verdict is not None else None
         refusal: ProxyError | None = None
         allowed = False
@@ -289,6 +300,15 @@ class Explainer:
         if refusal is not None and not allowed:
             raise refusal
         return rule
+
+    def _look_up_step(self, host: str, decision: Any, detail: str, steps: list[Step]) -> None:
+        wanted = self._loaded.settings.resolver
+        domains = {name.lower() for domain in wanted.domains for name in domain.names}
+        if longest_domain(host.lower(), domains):
+            key = "resolver.domains"
+        else:
+            key = "resolver.servers" if wanted.servers else ""
+        steps.append(Step("look-up", decision, host, key, self._source(key), detail))
 
     def _key_of(self, label: str) -> str:
         """The path of a rule by its name."""

@@ -92,6 +92,7 @@ class Steering:
             workers=numbers[0],
             statistics=numbers[1],
             blocklists=service.lists.states(),
+            name_servers=list(service.loaded.settings.resolver.servers),
         )
 
     def connections(self, limit: int, client: str, state: str) -> Deferred[Connections]:

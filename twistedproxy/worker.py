@@ -34,7 +34,7 @@ from twistedproxy.record.lag import ReactorLag
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.process import read_process_into
-from twistedproxy.record.statistics import DIRECTIONS, Statistics
+from twistedproxy.record.statistics import DIRECTIONS, LookupTally, Statistics
 from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.issuing import Issuer
@@ -47,6 +47,7 @@ from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.own_addresses import OwnAddresses
 from twistedproxy.upstream.pool import Pool
 from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.upstream.resolving import resolver_for, uses_tls
 from twistedproxy.usage import Usage, told
 
 
@@ -85,7 +86,10 @@ class Worker:
         self._lists = Opened()
         self._own_addresses = OwnAddresses(deadlines.seconds)
         self._workers = workers
-        self._resolver = self._new_resolver(settings, deadlines)
+        snapshot = self._compile(settings, 0, [])
+        self._lookup_tally = LookupTally()
+        self._retired_resolvers: set[Resolver] = set()
+        self._resolver = self._new_resolver(snapshot, deadlines)
         self._connector = Connector(
             reactor,
             attempt_delay=settings.upstream.attempt_delay,
@@ -93,7 +97,6 @@ class Worker:
             deadlines=deadlines,
         )
         dialer = Dialer(self._resolver, self._connector)
-        snapshot = self._compile(settings, 0, [])
         self.plane = DataPlane(
             reactor=reactor,
             wall=time.time,
@@ -151,18 +154,28 @@ class Worker:
             lists=self._lists.lists(lists) if lists is not None else None,
         )
 
-    def _new_resolver(self, settings: Settings, deadlines: Deadlines) -> Resolver:
-        wanted = settings.resolver
+    def _new_resolver(self, snapshot: Snapshot, deadlines: Deadlines) -> Resolver:
+        wanted = snapshot.settings.resolver
         self._resolver_shared_by = self._workers
-        return Resolver(
+        return resolver_for(
             self._reactor,
-            cache_size=wanted.cache_size,
-            ttl=wanted.ttl,
-            negative_ttl=wanted.negative_ttl,
-            timeout=wanted.timeout,
+            wanted,
+            deadlines,
+            lambda: snapshot.trust,
             threads=-(-wanted.threads // self._workers),
-            deadlines=deadlines,
+            tally=self._lookup_tally,
         )
+
+    def _renew_resolver(self, snapshot: Snapshot) -> None:
+        """Have names looked up as ``snapshot`` wants it. Look-ups under way end as they would have."""
+        settings, current = snapshot.settings, self.plane.snapshot.settings
+        is_other = settings.resolver != current.resolver or self._workers != self._resolver_shared_by
+        if not is_other and (settings.upstream_tls == current.upstream_tls or not uses_tls(settings.resolver)):
+            return
+        replaced = self._resolver
+        self._resolver = self.plane.dialer.resolver = self._new_resolver(snapshot, self.plane.deadlines)
+        self._retired_resolvers.add(replaced)
+        replaced.retire(self._retired_resolvers.discard)
 
     def use(self, settings: Settings, generation: int, listeners: Listeners, lists: ListOrders | None = None) -> None:
         """Let everything go by ``settings`` from the next exchange on, and clients come in at ``listeners``.
@@ -179,10 +192,7 @@ class Worker:
         is_first = not current.generation and settings.accounts == current.settings.accounts
         accounts = current.accounts if is_first else None
         snapshot = self._compile(settings, generation, listeners.addresses(), trust, accounts, lists)
-        if settings.resolver != current.settings.resolver or self._workers != self._resolver_shared_by:
-            replaced = self._resolver
-            self._resolver = plane.dialer.resolver = self._new_resolver(settings, plane.deadlines)
-            replaced.close()
+        self._renew_resolver(snapshot)
         plane.use(snapshot)
         self._connector.attempt_delay = settings.upstream.attempt_delay
         self._connector.sources = settings.upstream.source_address
@@ -207,7 +217,9 @@ class Worker:
         statistics.upstream_open = plane.pool.open_connections
         statistics.upstream_idle = plane.pool.idle_connections
         statistics.upstream_waiting = plane.pool.waiting_requests
-        statistics.lookups = self._resolver.lookups
+        self._lookup_tally.read_into(statistics)
+        statistics.lookups = self._resolver.lookups + sum(one.lookups for one in self._retired_resolvers)
+        statistics.names_kept = self._resolver.names_kept
         statistics.lag = self._lag.worst
         read_process_into(statistics, count_descriptors=complete)
         if complete:
@@ -307,7 +319,8 @@ class Worker:
         self._lag.stop()
         self.plane.pool.close_idle()
         self.plane.pipes.close()
-        self._resolver.close()
+        for resolver in (self._resolver, *self._retired_resolvers):
+            resolver.close()
         self.logs.close()
         self._lists = Opened()
         self.plane.snapshot = self.plane.snapshot.with_lists(None)

@@ -46,6 +46,8 @@ def expected(prefix: str, whose: dict[str, str], statistics: Statistics) -> Samp
         put("bytes_total", moved, direction=direction)
     for name, count in statistics.listed.items():
         put("listed_requests_total", count, list=name)
+    for reason, count in statistics.lookups_failed.items():
+        put("lookups_failed_total", count, reason=reason)
     for phase in PHASES:
         histogram = statistics.phases[phase]
         for bound, upto in zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True):
@@ -57,11 +59,13 @@ def expected(prefix: str, whose: dict[str, str], statistics: Statistics) -> Samp
     put("upstream_waiting_requests", statistics.upstream_waiting)
     put("connections_accepted_total", statistics.connections_accepted)
     put("connections_refused_total", statistics.connections_refused)
+    put("lookups_made_total", statistics.lookups_made)
     put("log_lines_lost_total", statistics.log_lines_lost)
     put("cpu_seconds_total", statistics.cpu_seconds)
     put("connections", statistics.connections)
     put("tunnels", statistics.tunnels)
     put("lookups", statistics.lookups)
+    put("cached_names", statistics.names_kept)
     put("reactor_lag_seconds", statistics.lag)
     put("resident_memory_bytes", statistics.resident)
     put("open_descriptors", statistics.descriptors)

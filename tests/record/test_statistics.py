@@ -16,10 +16,12 @@ from twistedproxy.record.statistics import (
     DIRECTIONS,
     PHASES,
     Histogram,
+    LookupTally,
     Requests,
     Statistics,
     Tally,
     added_up,
+    grown,
 )
 
 Make = Callable[..., FinishedExchange]
@@ -184,15 +186,34 @@ ADDED = (
     "upstream_open",
     "upstream_idle",
     "upstream_waiting",
+    "lookups_made",
     "lookups",
+    "names_kept",
     "resident",
     "descriptors",
     "descriptor_limit",
 )
 
 
+def test_look_ups() -> None:
+    tally = LookupTally()
+    tally.made = 3
+    for reason in ("dns_error", "dns_timeout", "dns_error"):
+        tally.failed(reason)
+    statistics = Statistics()
+    tally.read_into(statistics)
+    tally.failed("dns_error")
+    assert (statistics.lookups_made, statistics.lookups_failed) == (3, {"dns_error": 2, "dns_timeout": 1})
+    assert repr(tally) == "<LookupTally made=3 failures={'dns_error': 3, 'dns_timeout': 1}>"
+    whole = added_up([statistics, statistics, Statistics(lookups_failed={"dns_failed": 1})])
+    assert (whole.lookups_made, whole.lookups_failed) == (6, {"dns_error": 4, "dns_timeout": 2, "dns_failed": 1})
+    assert grown(whole).lookups_failed == whole.lookups_failed
+
+
 def test_every_number_is_added_or_named() -> None:
-    assert set(ADDED) | {"requests", "bytes", "phases", "listed", "lag"} == set(Statistics.__struct_fields__)
+    assert set(ADDED) | {"requests", "bytes", "phases", "listed", "lookups_failed", "lag"} == set(
+        Statistics.__struct_fields__
+    )
 
 
 def test_a_worker_that_has_said_nothing_yet(finished: Make) -> None:

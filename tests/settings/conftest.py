@@ -17,6 +17,7 @@ from twistedproxy.settings.blocklists import Blocklist
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
+from twistedproxy.settings.resolver import ResolverDomain
 from twistedproxy.settings.types import DownstreamSettings, Settings
 from twistedproxy.settings.upstream_tls import UpstreamHost
 
@@ -84,6 +85,14 @@ BLOCKLISTS = st.builds(
     exceptions=st.lists(st.one_of(ADDRESSES, HOSTS), max_size=2).map(tuple),
     refresh=st.sampled_from(("", "6h")),
 )
+NAME_SERVERS = st.sampled_from(
+    ("192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:1", "tls://192.0.2.53#a.example")
+)
+RESOLVER_DOMAINS = st.builds(
+    ResolverDomain,
+    names=st.lists(st.sampled_from(("corp.example", "local", "a-b.c_d.example")), min_size=1, max_size=2).map(tuple),
+    servers=st.lists(NAME_SERVERS, min_size=1, max_size=2).map(tuple),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -118,6 +127,10 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(st.from_regex(r"\A(/etc|\$CREDENTIALS_DIRECTORY)/[a-z]{1,9}\Z"), max_size=3).map(tuple)
         case "upstream hosts":
             return st.lists(UPSTREAM_HOSTS, max_size=3).map(tuple)
+        case "name servers":
+            return st.lists(NAME_SERVERS, max_size=3).map(tuple)
+        case "resolver domains":
+            return st.lists(RESOLVER_DOMAINS, max_size=2).map(tuple)
         case "access rules":
             return st.lists(ACCESS_RULES, max_size=3).map(tuple)
         case "credential path":

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.keys import keys, tables
 from twistedproxy.settings.load import load
-from twistedproxy.settings.resolver import ResolverSettings
-from twistedproxy.settings.types import Settings
+from twistedproxy.settings.types import Settings, TunnelSettings
 
 
 @given(st.data())
@@ -39,25 +38,26 @@ def test_every_key_is_there_with_its_meaning() -> None:
 
 
 def test_how_a_table_begins() -> None:
-    settings = msgspec.structs.replace(Settings(), resolver=ResolverSettings(cache_size=7, ttl=1.5))
-    sources = load("", "", [("resolver.cache_size", "7")]).sources
-    lines = annotated_toml(settings, sources | {"resolver.ttl": "/etc/a\nb.toml:3"}).splitlines()
-    start = lines.index("[resolver]")
-    assert lines[start - 3 : start + 12] == [
+    settings = msgspec.structs.replace(Settings(), tunnel=TunnelSettings(splice=False, idle_timeout=1.5))
+    sources = load("", "", [("tunnel.splice", "false")]).sources
+    lines = annotated_toml(settings, sources | {"tunnel.idle_timeout": "/etc/a\nb.toml:3"}).splitlines()
+    start = lines.index("[tunnel]")
+    assert lines[start - 3 : start + 13] == [
         "",
         "",
-        "# How the names of servers are turned into addresses.",
-        "[resolver]",
+        "# The relays for bytes that the proxy does not look at: CONNECT tunnels and upgraded connections.",
+        "[tunnel]",
         "",
-        "# How many names are remembered. When there is one too many, the one that was not asked for longest",
-        "# is forgotten.",
-        "# Value: an integer from 1 to 1000000; default 10000",
-        "cache_size = 7  # --set",
+        "# Whether Linux moves a tunnel's bytes from socket to socket itself (splice), which costs a fraction",
+        "# of the CPU time. When false, or on other systems, the proxy copies them; nothing else is",
+        "# different.",
+        "# Value: true or false; default true",
+        "splice = false  # --set",
         "",
-        "# How long the addresses of a name are used before it is looked up again. The system's resolver does",
-        "# not tell how long they are valid. 0 looks every name up every time.",
-        '# Value: a duration such as 10 (seconds), "250ms" or "5m", from 0s to 365d; default "1m"',
-        "ttl = 1.5  # /etc/a\\nb.toml:3",
+        "# How long a tunnel may carry no byte in either direction. After that it is closed (`tunnel_idle`).",
+        '# Value: a duration such as 10 (seconds), "250ms" or "5m", from 1ms to 365d; default "1h"',
+        "idle_timeout = 1.5  # /etc/a\\nb.toml:3",
+        "",
         "",
     ]
 

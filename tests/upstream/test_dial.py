@@ -21,6 +21,7 @@ from twistedproxy.upstream.connector import Connector
 from twistedproxy.upstream.dial import Dialed, Dialer
 from twistedproxy.upstream.hosts_file import HostsFile
 from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.upstream.system_names import SystemNames
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,15 @@ class Door:
         self.clock = Clock()
         self.names = Names()
         deadlines = Deadlines(self.clock)
-        self.resolver = Resolver(
+        source = SystemNames(
             reactor,
-            cache_size=100,
             ttl=60,
             negative_ttl=5,
-            timeout=10,
             threads=4,
-            deadlines=deadlines,
             getaddrinfo=self.names,
             hosts_file=HostsFile(str(hosts_file)),
         )
+        self.resolver = Resolver(source, cache_size=100, timeout=10, deadlines=deadlines)
         connector = Connector(reactor, attempt_delay=0.25, clock=self.clock, deadlines=deadlines)
         self.dialer = Dialer(self.resolver, connector)
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -261,7 +260,8 @@ async def test_the_client_is_told_to_the_resolver(door: Door) -> None:
     door.names.may_answer.clear()
     hung = [door.dial(f"{number}.example", client="hostile") for number in range(3)]
     assert repr(door.dialer) == (
-        "<Dialer <Resolver cached=0 under way=3 <LookupThreads resolver busy=1/4 waiting=2>> <Connector racing=0>>"
+        "<Dialer <Resolver cached=0 under way=3 <SystemNames <LookupThreads resolver busy=1/4 waiting=2>>>"
+        " <Connector racing=0>>"
     )
     for result in hung:
         result.cancel()

@@ -1,8 +1,7 @@
-"""The resolver: cache, shared look-ups, timeouts and fairness, over an injected getaddrinfo."""
+"""The resolver: cache, shared look-ups, timeouts and fairness, over an injected getaddrinfo or a scripted source."""
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,9 +15,11 @@ from twisted.internet.task import Clock
 
 from twistedproxy import errors
 from twistedproxy.deadlines import Deadlines
+from twistedproxy.upstream.answers import Answer, Done
 from twistedproxy.upstream.hosts_file import HostsFile
 from twistedproxy.upstream.literals import ResolvedAddress
-from twistedproxy.upstream.resolver import MOST_ADDRESSES, Resolver
+from twistedproxy.upstream.resolver import Resolver
+from twistedproxy.upstream.system_names import SystemNames
 
 Found = list[tuple[Any, ...]]
 
@@ -89,16 +90,19 @@ def make(running_reactor: Any, names: Names, clock: Clock, tmp_path: Path) -> It
     def make_resolver(**options: Any) -> Resolver:
         options = {
             "cache_size": 100,
-            "ttl": 60.0,
-            "negative_ttl": 5.0,
             "timeout": 10.0,
             "threads": 8,
-            "getaddrinfo": names,
-            "deadlines": Deadlines(clock),
-            "hosts_file": HostsFile(str(tmp_path / "hosts")),
             **options,
         }
-        made.append(Resolver(running_reactor, **options))
+        source = SystemNames(
+            running_reactor,
+            ttl=60.0,
+            negative_ttl=5.0,
+            threads=options.pop("threads"),
+            getaddrinfo=names,
+            hosts_file=HostsFile(str(tmp_path / "hosts")),
+        )
+        made.append(Resolver(source, deadlines=Deadlines(clock), **options))
         return made[-1]
 
     yield make_resolver
@@ -135,7 +139,9 @@ async def test_a_name_is_looked_up_once_and_then_known(resolver: Resolver, names
     assert await resolver.resolve("A.Example") == addresses
     assert resolver.cached("A.EXAMPLE") == addresses
     assert names.asked == ["a.example"]
-    assert repr(resolver) == ("<Resolver cached=1 under way=0 <LookupThreads resolver busy=0/8 waiting=0>>")
+    assert repr(resolver) == (
+        "<Resolver cached=1 under way=0 <SystemNames <LookupThreads resolver busy=0/8 waiting=0>>>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,18 +160,6 @@ def test_literals_are_resolved_at_once(resolver: Resolver, names: Names, host: s
     assert results == [(four(address),)]
     assert resolver.cached(host) == (four(address),)
     assert names.asked == []
-
-
-@pytest_twisted.ensureDeferred
-async def test_addresses_are_canonical_distinct_bounded_and_keep_their_scope(resolver: Resolver, names: Names) -> None:
-    names.answers["mapped"] = found("::ffff:10.0.0.9", "10.0.0.9")
-    names.answers["scoped"] = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
-    names.answers["many"] = found(*(f"10.0.1.{number}" for number in range(200)))
-    names.answers["odd"] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", "/run/x")]
-    assert await resolver.resolve("mapped") == (four("10.0.0.9"),)
-    assert await resolver.resolve("scoped") == (ResolvedAddress("fe80::1", socket.AF_INET6, 3),)
-    assert len(await resolver.resolve("many")) == MOST_ADDRESSES
-    assert await failure_of(resolver.resolve("odd"), errors.NameNotFound) == "odd: no address"
 
 
 @pytest_twisted.ensureDeferred
@@ -195,20 +189,6 @@ async def test_a_name_that_does_not_exist_is_remembered_for_a_shorter_time(
     assert await resolver.resolve("no.example") == (four("10.0.0.3"),)
 
 
-@pytest_twisted.ensureDeferred
-async def test_trouble_of_our_own_says_nothing_about_the_name(resolver: Resolver, names: Names) -> None:
-    names.answers["a.example"] = OSError(errno.EMFILE, "Too many open files")
-    detail = await failure_of(resolver.resolve("a.example"), errors.OutOfDescriptors)
-    assert detail == "a.example: Too many open files"
-    names.answers["a.example"] = OSError(errno.EIO, "Input/output error")
-    detail = await failure_of(resolver.resolve("a.example"), errors.UpstreamError)
-    assert detail == "a.example: Input/output error"
-    names.answers["a.example"] = MemoryError("no room")
-    assert await failure_of(resolver.resolve("a.example"), errors.UpstreamError) == "a.example: no room"
-    names.answers["a.example"] = found("10.0.0.3")
-    assert await resolver.resolve("a.example") == (four("10.0.0.3"),)
-
-
 @pytest.mark.parametrize("host", ["", "a b", "a\0.example", "bücher.example", "x" * 255, "\x7f", "a\n"])
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_a_name_is_not_asked_for(resolver: Resolver, names: Names, host: str) -> None:
@@ -219,13 +199,10 @@ async def test_what_cannot_be_a_name_is_not_asked_for(resolver: Resolver, names:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_last_dot_stays_but_for_localhost(resolver: Resolver, names: Names) -> None:
+async def test_a_last_dot_stays(resolver: Resolver, names: Names) -> None:
     await resolver.resolve("a.example.")
     await resolver.resolve("a.example")
-    await resolver.resolve("LOCALHOST.")
-    await resolver.resolve("localhost")
-    assert names.asked == ["a.example.", "a.example", "localhost"]
-    assert resolver.cached("localhost.") == (four("10.0.0.1"),)
+    assert names.asked == ["a.example.", "a.example"]
 
 
 @pytest_twisted.ensureDeferred
@@ -318,7 +295,9 @@ async def test_one_waiter_may_cancel_another_in_its_callback(resolver: Resolver,
 async def test_names_that_hang_do_not_hold_up_other_clients(resolver: Resolver, names: Names, clock: Clock) -> None:
     await resolver.resolve("known.example", "good")
     hostile = [resolver.resolve(f"slow-{number}.example", "hostile") for number in range(1000)]
-    assert repr(resolver) == ("<Resolver cached=1 under way=1000 <LookupThreads resolver busy=2/8 waiting=998>>")
+    assert repr(resolver) == (
+        "<Resolver cached=1 under way=1000 <SystemNames <LookupThreads resolver busy=2/8 waiting=998>>>"
+    )
     assert await resolver.resolve("known.example", "good") == (four("10.0.0.1"),)
     for number in range(20):
         assert await resolver.resolve(f"new-{number}.example", f"good {number}") == (four("10.0.0.1"),)
@@ -331,14 +310,18 @@ async def test_names_that_hang_do_not_hold_up_other_clients(resolver: Resolver, 
     clock.advance(10.25)
     for result in hostile:
         await failure_of(result, errors.NameTimeout)
-    assert repr(resolver) == ("<Resolver cached=22 under way=2 <LookupThreads resolver busy=2/8 waiting=0>>")
+    assert repr(resolver) == (
+        "<Resolver cached=22 under way=2 <SystemNames <LookupThreads resolver busy=2/8 waiting=0>>>"
+    )
     assert sorted(names.asked)[-3:] == ["slow-0.example", "slow-1.example", "slow-999.example"]
 
 
 @pytest_twisted.ensureDeferred
 async def test_names_of_the_hosts_file_never_queue(resolver: Resolver) -> None:
     hung = [resolver.resolve(f"slow-{number}.example", f"{number % 50}") for number in range(500)]
-    assert repr(resolver) == ("<Resolver cached=0 under way=500 <LookupThreads resolver busy=7/8 waiting=493>>")
+    assert repr(resolver) == (
+        "<Resolver cached=0 under way=500 <SystemNames <LookupThreads resolver busy=7/8 waiting=493>>>"
+    )
     assert await resolver.resolve("prompt", "0") == (four("10.0.0.1"),)
     for result in hung:
         result.cancel()
@@ -368,12 +351,188 @@ async def test_closing_fails_those_who_wait(
     assert resolver.cached("slow.example") is None
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "db.localhost", "a.b.LocalHost."])
+def test_localhost_is_this_machine(resolver: Resolver, names: Names, host: str) -> None:
+    """RFC 6761 section 6.3."""
+    here = (four("127.0.0.1"), ResolvedAddress("::1", socket.AF_INET6))
+    found: list[object] = []
+    resolver.resolve(host).addCallback(found.append)
+    assert found == [here]
+    assert resolver.cached(host) == here
+    assert names.asked == []
+
+
+@pytest.mark.parametrize("host", ["a.onion", "A.ONION.", "onion", "www.invalid"])
 @pytest_twisted.ensureDeferred
-async def test_the_systems_own_getaddrinfo_knows_localhost(running_reactor: Any) -> None:
-    resolver = Resolver(running_reactor, cache_size=9, ttl=1, negative_ttl=1, timeout=10, threads=1)
-    try:
-        addresses = await resolver.resolve("localhost.")
-        assert {address.address for address in addresses} <= {"127.0.0.1", "::1"}
-        assert resolver.cached("localhost") == addresses
-    finally:
-        resolver.close()
+async def test_names_that_nobody_is_asked_for(resolver: Resolver, names: Names, host: str) -> None:
+    """RFC 7686, RFC 6761 section 6.4."""
+    assert resolver.cached(host) is None
+    await failure_of(resolver.resolve(host), errors.NameNotFound)
+    assert names.asked == []
+
+
+# ------------------------------------------------------------ a source that can be given up, and that says it in parts
+
+
+class Source:
+    """Look-ups that a test answers."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, Done] = {}
+        self.joined: list[tuple[str, str]] = []
+        self.given_up: list[str] = []
+        self.at_once: Answer | None = None
+        self.closed = False
+
+    def begin(self, name: str, client: str, done: Done) -> Any:
+        if self.at_once is not None:
+            done(self.at_once, True)
+        else:
+            self.under_way[name] = done
+        return Begun(self, name)
+
+    def close(self) -> None:
+        self.closed = True
+        self.under_way.clear()
+
+
+class Begun:
+    """One of them."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self.source = source
+        self.name = name
+
+    def join(self, client: str) -> None:
+        self.source.joined.append((self.name, client))
+
+    def give_up(self) -> bool:
+        if self.source.under_way.pop(self.name, None) is None:
+            return False
+        self.source.given_up.append(self.name)
+        return True
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+@pytest.fixture
+def scripted(source: Source, clock: Clock) -> Resolver:
+    return Resolver(source, cache_size=100, timeout=10.0, deadlines=Deadlines(clock))
+
+
+ONE, BOTH = (four("192.0.2.1"),), (four("192.0.2.1"), four("192.0.2.2"))
+
+
+def outcomes(*results: Deferred[Any]) -> list[object]:
+    """What has become of each; None for those that wait."""
+    found: list[object] = [None] * len(results)
+    for number, result in enumerate(results):
+
+        def note(outcome: Any, number: int = number) -> None:
+            found[number] = outcome if isinstance(outcome, tuple) else type(outcome.value)
+
+        result.addBoth(note)
+    return found
+
+
+def test_each_answer_holds_for_its_own_time(scripted: Resolver, source: Source, clock: Clock) -> None:
+    for name, ttl in (("a", 30.0), ("b", 0.0), ("c", 5.0)):
+        scripted.resolve(name)
+        source.under_way[name](Answer(ONE, ttl), True)
+    assert [scripted.cached(name) for name in "abc"] == [ONE, None, ONE]
+    clock.advance(5)
+    assert [scripted.cached(name) for name in "abc"] == [ONE, None, None]
+    assert scripted.names_kept == 2
+
+
+def test_an_answer_in_parts(scripted: Resolver, source: Source, clock: Clock) -> None:
+    """Those who wait get the first part, and it is used until the rest comes."""
+    first = outcomes(scripted.resolve("a"))
+    done = source.under_way["a"]
+    done(Answer(ONE, 60), False)
+    assert first == [ONE]
+    assert scripted.cached("a") == ONE
+    assert (scripted.lookups, clock.getDelayedCalls()) == (1, [])
+    done(Answer(BOTH, 60), True)
+    assert scripted.cached("a") == BOTH
+    assert scripted.lookups == 0
+
+
+def test_who_asks_between_two_parts_that_are_not_kept(scripted: Resolver, source: Source) -> None:
+    scripted.resolve("a")
+    done = source.under_way["a"]
+    done(Answer(ONE, 0), False)
+    later = outcomes(scripted.resolve("a", "other"))
+    assert (later, source.joined) == ([None], [("a", "other")])
+    done(Answer(BOTH, 0), True)
+    assert later == [BOTH]
+    assert scripted.tally.made == 1
+
+
+def test_an_answer_at_once(scripted: Resolver, source: Source, clock: Clock) -> None:
+    source.at_once = Answer(ONE, 60)
+    assert outcomes(scripted.resolve("a")) == [ONE]
+    source.at_once = Answer((), 0, errors.NameServersFailed, "b: SERVFAIL")
+    assert outcomes(scripted.resolve("b")) == [errors.NameServersFailed]
+    assert (scripted.lookups, clock.getDelayedCalls()) == (0, [])
+
+
+def test_what_nobody_waits_for_is_given_up(scripted: Resolver, source: Source, clock: Clock) -> None:
+    waiting = [scripted.resolve("a"), scripted.resolve("a")]
+    found = outcomes(*waiting)
+    waiting[0].cancel()
+    assert source.given_up == []
+    clock.advance(10.25)
+    assert found == [CancelledError, errors.NameTimeout]
+    assert source.given_up == ["a"]
+    assert scripted.lookups == 0
+    # And it is begun again.
+    scripted.resolve("a")
+    source.under_way["a"](Answer(ONE, 60), True)
+    assert scripted.cached("a") == ONE
+
+
+def test_what_is_counted(scripted: Resolver, source: Source, clock: Clock) -> None:
+    for name, answer in (
+        ("a", Answer(ONE, 60)),
+        ("b", Answer((), 5)),
+        ("c", Answer((), 1, errors.NameServersFailed)),
+        ("d", Answer((), 1, errors.NameServersFailed)),
+        ("e", None),
+    ):
+        outcomes(scripted.resolve(name), scripted.resolve(name))
+        if answer is not None:
+            source.under_way[name](answer, True)
+    outcomes(scripted.resolve("a"), scripted.resolve("b"), scripted.resolve("127.0.0.1"), scripted.resolve("localhost"))
+    clock.advance(10.25)
+    assert scripted.tally.made == 5
+    assert scripted.tally.failures == {"dns_error": 1, "dns_failed": 2, "dns_timeout": 1}
+
+
+def test_one_that_is_replaced_ends_what_is_under_way(scripted: Resolver, source: Source, clock: Clock) -> None:
+    found = outcomes(scripted.resolve("a"), scripted.resolve("b"))
+    gone: list[Resolver] = []
+    scripted.retire(gone.append)
+    source.under_way["a"](Answer(ONE, 60), True)
+    assert (found, gone, source.closed) == ([ONE, None], [], False)
+    source.under_way["b"](Answer((), 5), True)
+    assert (found, gone, source.closed) == ([ONE, errors.NameNotFound], [scripted], True)
+    assert clock.getDelayedCalls() == []
+
+
+def test_one_that_is_replaced_ends_when_nobody_waits(scripted: Resolver, source: Source) -> None:
+    waiting = scripted.resolve("a")
+    outcomes(waiting)
+    gone: list[Resolver] = []
+    scripted.retire(gone.append)
+    waiting.cancel()
+    assert (gone, source.closed) == ([scripted], True)
+
+
+def test_one_that_is_replaced_while_nothing_is_under_way(scripted: Resolver, source: Source) -> None:
+    gone: list[Resolver] = []
+    scripted.retire(gone.append)
+    assert (gone, source.closed) == ([scripted], True)

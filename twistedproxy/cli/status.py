@@ -115,12 +115,19 @@ def _overview(status: Status) -> Facts:
         ),
         ("tunnels", f"{now.tunnels} open"),
         ("to servers", f"{now.upstream_open} in use, {now.upstream_idle} idle, {now.upstream_waiting} waited for"),
-        ("look-ups", f"{now.lookups} under way"),
+        ("look-ups", _lookups(now)),
+        ("name servers", status.name_servers or ["the system's"]),
         ("descriptors", f"{now.descriptors} of {now.descriptor_limit}"),
     ]
     if now.log_lines_lost:
         pairs.append(("log lines lost", str(now.log_lines_lost)))
     return Facts(pairs)
+
+
+def _lookups(now: Statistics) -> str:
+    failed = ", ".join(f"{count} {reason}" for reason, count in sorted(now.lookups_failed.items()))
+    so_far = f"{now.lookups_made} so far" + (f" ({failed})" if failed else "")
+    return f"{now.lookups} under way; {so_far}; {now.names_kept} names cached"
 
 
 def workers_table(workers: Sequence[Worker]) -> Table:

@@ -35,6 +35,7 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 _COUNTERS: Final = (
     ("connections_accepted", "connections_accepted", "Client connections that were accepted"),
     ("connections_refused", "connections_refused", "Client connections that were refused, since their client has many"),
+    ("lookups_made", "lookups_made", "Look-ups of names that somebody had to be asked for"),
     (
         "log_lines_lost",
         "log_lines_lost",
@@ -49,6 +50,7 @@ _GAUGES: Final = (
     ("tunnels", "tunnels", "Tunnels that are open"),
     ("upstream_waiting", "upstream_waiting_requests", "Requests that wait for a connection to their origin"),
     ("lookups", "lookups", "Look-ups of names that are under way"),
+    ("names_kept", "cached_names", "Names whose addresses, or whose absence, are remembered"),
     ("lag", "reactor_lag_seconds", "How late the reactor lately was at worst"),
     ("resident", "resident_memory_bytes", "Memory that is resident"),
     ("descriptors", "open_descriptors", "File descriptors that are open"),
@@ -165,6 +167,11 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
         f"Requests that a list of what is blocked has, by the first such list: {whose}.",
         labels=(*names, "list"),
     )
+    failed = CounterMetricFamily(
+        f"{prefix}_lookups_failed",
+        f"Look-ups of names that came to nothing, by the reason in the access log: {whose}.",
+        labels=(*names, "reason"),
+    )
     phases = HistogramMetricFamily(
         f"{prefix}_phase_seconds",
         f"How long requests and tunnels took, and parts of them: {whose}.",
@@ -182,12 +189,14 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
             moved.add_metric((*labels, direction), count)
         for name, count in statistics.listed.items():
             listed.add_metric((*labels, name), count)
+        for reason, count in statistics.lookups_failed.items():
+            failed.add_metric((*labels, reason), count)
         for phase, histogram in statistics.phases.items():
             buckets = list(zip(_LIMITS, map(float, accumulate(histogram.counts)), strict=True))
             phases.add_metric((*labels, phase), buckets, histogram.total)
         upstream.add_metric((*labels, "in_use"), statistics.upstream_open - statistics.upstream_idle)
         upstream.add_metric((*labels, "idle"), statistics.upstream_idle)
-    yield from (requests, moved, listed, phases, upstream)
+    yield from (requests, moved, listed, failed, phases, upstream)
     for attribute, name, what in _COUNTERS:
         counter = CounterMetricFamily(f"{prefix}_{name}", f"{what}: {whose}.", labels=names)
         for labels, statistics in parts:

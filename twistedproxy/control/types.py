@@ -73,7 +73,8 @@ class Status(msgspec.Struct):
     """The daemon at this moment. ``uptime`` is in seconds, ``started`` in seconds since 1970.
 
     ``generation`` counts the settings that were in force, ``reloads`` the reloads that went well, ``reloads_failed``
-    the others. ``statistics`` is what all workers, those of the past included, come to together.
+    the others. ``statistics`` is what all workers, those of the past included, come to together. ``name_servers`` are
+    asked for names; it is empty where the system's own resolver is.
     """
 
     version: str
@@ -90,6 +91,7 @@ class Status(msgspec.Struct):
     workers: list[Worker]
     statistics: Statistics
     blocklists: list[ListState] = []
+    name_servers: list[str] = []
 
 
 class Connections(msgspec.Struct):

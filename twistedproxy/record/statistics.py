@@ -56,7 +56,8 @@ class Statistics(msgspec.Struct):
     The first group only grows while a process lives; the second is of this moment. Sizes are in bytes and durations in
     seconds. ``listed`` counts the requests that each list of what is blocked has. ``upstream_open`` connections are
     those that are open or being made, the idle ones included; ``upstream_waiting`` counts requests. ``lag`` is how late
-    the reactor lately was at worst.
+    the reactor lately was at worst. ``lookups_made`` are those that somebody had to be asked for, ``lookups_failed``
+    counts by the reason in the access log, ``lookups`` are under way, and ``names_kept`` are in the cache.
     """
 
     requests: list[Requests] = []
@@ -65,6 +66,8 @@ class Statistics(msgspec.Struct):
     connections_accepted: int = 0
     connections_refused: int = 0
     listed: dict[str, int] = {}
+    lookups_made: int = 0
+    lookups_failed: dict[str, int] = {}
     log_lines_lost: int = 0
     cpu_seconds: float = 0.0
 
@@ -74,6 +77,7 @@ class Statistics(msgspec.Struct):
     upstream_idle: int = 0
     upstream_waiting: int = 0
     lookups: int = 0
+    names_kept: int = 0
     lag: float = 0.0
     resident: int = 0
     descriptors: int = 0
@@ -164,6 +168,28 @@ class Tally:
         }
 
 
+class LookupTally:
+    """Counts look-ups of names: those that were begun, and those that failed, by reason."""
+
+    __slots__ = ("failures", "made")
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.failures: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<LookupTally made={self.made} failures={self.failures}>"
+
+    def failed(self, reason: str) -> None:
+        """Count one that came to nothing."""
+        self.failures[reason] = self.failures.get(reason, 0) + 1
+
+    def read_into(self, statistics: Statistics) -> None:
+        """Write what was counted so far into ``statistics``."""
+        statistics.lookups_made = self.made
+        statistics.lookups_failed = dict(self.failures)
+
+
 def added_up(parts: Iterable[Statistics]) -> Statistics:
     """The numbers of several workers together; of ``lag`` the worst."""
     whole = Statistics(phases={phase: Histogram() for phase in PHASES}, bytes=dict.fromkeys(DIRECTIONS, 0))
@@ -176,6 +202,8 @@ def added_up(parts: Iterable[Statistics]) -> Statistics:
             whole.bytes[direction] = whole.bytes.get(direction, 0) + moved
         for name, count in part.listed.items():
             whole.listed[name] = whole.listed.get(name, 0) + count
+        for reason, count in part.lookups_failed.items():
+            whole.lookups_failed[reason] = whole.lookups_failed.get(reason, 0) + count
         for phase, histogram in part.phases.items():
             sum_of = whole.phases.setdefault(phase, Histogram())
             sum_of.counts = [one + other for one, other in zip(sum_of.counts, histogram.counts, strict=True)]
@@ -197,12 +225,13 @@ _GROWING: Final = (
     "bytes",
     "phases",
     "listed",
+    "lookups_made",
+    "lookups_failed",
     "connections_accepted",
     "connections_refused",
     "log_lines_lost",
     "cpu_seconds",
 )
 
-_ADDED: Final = tuple(
-    name for name in Statistics.__struct_fields__ if name not in ("requests", "bytes", "phases", "listed", "lag")
-)
+_APART: Final = ("requests", "bytes", "phases", "listed", "lookups_failed", "lag")
+_ADDED: Final = tuple(name for name in Statistics.__struct_fields__ if name not in _APART)

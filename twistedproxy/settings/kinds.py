@@ -30,6 +30,7 @@ from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.excepted_hosts import check_excepted_host
 from twistedproxy.settings.field_names import check_field_line, check_field_name
 from twistedproxy.settings.hosts import check_host
+from twistedproxy.settings.name_servers import check_name_server, check_resolver_domain
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network, check_own_address
 from twistedproxy.settings.paths import check_credential, check_path
 from twistedproxy.settings.ports import check_port
@@ -296,6 +297,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("file path", "a string", _file_path),
             Kind("file paths", 'a list such as ["/etc/ssl/internal.pem"]', _list, each=check_credential),
             Kind("upstream hosts", "a list of tables", _list, each=check_upstream_host),
+            Kind("name servers", 'a list such as ["192.0.2.53"]', _list, each=check_name_server),
+            Kind("resolver domains", "a list of tables", _list, each=check_resolver_domain),
             Kind("access rules", "a list of tables", _list, each=check_access_rule),
             Kind("credential path", "a string", _credential_path),
             Kind("static accounts", "a list of tables", _list, each=check_static_account),

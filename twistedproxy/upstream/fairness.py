@@ -42,6 +42,7 @@ class FairQueue(Generic[J]):
         self._prompt: deque[J] = deque()
         self._queues: OrderedDict[str, OrderedDict[J, None]] = OrderedDict()
         self.closed = False
+        self._is_starting = False
 
     def __repr__(self) -> str:
         return f"<FairQueue {self.in_words}>"
@@ -102,14 +103,21 @@ class FairQueue(Generic[J]):
         job.clients.clear()
 
     def _start_jobs(self) -> None:
-        while not self.closed and self.busy < self.limit:
-            job = self._prompt.popleft() if self._prompt else self._next()
-            if job is None:
-                return
-            job.started = True
-            self.busy += 1
-            self._running[job.client] = self._running.get(job.client, 0) + 1
-            self._start(job)
+        if self._is_starting:
+            # Of a job that is over at once; the loop below goes on with the next one.
+            return
+        self._is_starting = True
+        try:
+            while not self.closed and self.busy < self.limit:
+                job = self._prompt.popleft() if self._prompt else self._next()
+                if job is None:
+                    return
+                job.started = True
+                self.busy += 1
+                self._running[job.client] = self._running.get(job.client, 0) + 1
+                self._start(job)
+        finally:
+            self._is_starting = False
 
     def _next(self) -> J | None:
         """Take the first job of the next client that has not its full share; at most a few clients have."""

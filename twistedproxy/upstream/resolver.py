@@ -1,62 +1,41 @@
-"""From host to addresses: the system's own resolver in threads, behind a cache.
+"""From host to addresses: a cache, and those who wait, in front of whoever knows.
 
-Theory of operation. ``getaddrinfo`` knows the hosts file, the search domains and the order of addresses that
-this machine is set up for, but it blocks and it tells no time to live. So it runs in threads, each answer is
-kept for a fixed time, and all who ask for a name while its look-up is under way wait for that one. A look-up
-that takes too long fails for those who wait, and goes on: its late answer is kept for those who ask again. A
-name that does not exist is remembered too, for a shorter time.
+Theory of operation. All who ask for a name while its look-up is under way wait for that one, and each answer is kept
+for as long as it holds. That a name does not exist is remembered too. Where the answers come from, the system's own
+resolver or name servers, is a `Source`'s to know. A look-up that takes too long fails for those who wait; it may go on,
+and then its late answer is kept for those who ask again.
 """
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from twistedproxy import errors
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.upstream.hosts_file import HostsFile
-from twistedproxy.upstream.literals import ResolvedAddress, canonical, read_literal
-from twistedproxy.upstream.lookup_threads import Job, LookupThreads
-
-Addresses = tuple[ResolvedAddress, ...]
-GetAddrInfo = Callable[[bytes, None, int, int], list[tuple[Any, ...]]]
-"""``socket.getaddrinfo``, or what stands for it, called with host, port, family and type."""
-
-MOST_ADDRESSES: Final = 16
-"""How many addresses of a name are tried at most: an answer may hold hundreds."""
+from twistedproxy.record.statistics import LookupTally
+from twistedproxy.upstream.answers import Addresses as Addresses
+from twistedproxy.upstream.answers import Answer, Source, UnderWay
+from twistedproxy.upstream.literals import read_literal
+from twistedproxy.upstream.special_names import special_answer
 
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,254}")
-_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
-
-
-class _Answer:
-    """What a look-up brought: addresses, or none and the error to raise."""
-
-    __slots__ = ("addresses", "detail", "error", "expires")
-
-    def __init__(self, addresses: Addresses, error: type[errors.UpstreamError], detail: str = "") -> None:
-        self.addresses = addresses
-        self.error = error
-        self.detail = detail
-        self.expires = inf
 
 
 class _Lookup:
     """A look-up under way and those who wait for it."""
 
-    __slots__ = ("job", "name", "waiters")
+    __slots__ = ("name", "timed_out", "under_way", "waiters")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.job: Job[Addresses]
+        self.timed_out = False
+        self.under_way: UnderWay | None = None
         self.waiters: set[_Waiter] = set()
 
 
@@ -74,6 +53,7 @@ class _Waiter:
 
     def deadline_passed(self) -> None:
         self.resolver.leave(self)
+        self.resolver.timed_out(self.lookup)
         self.result.errback(errors.NameTimeout(f"{self.lookup.name}: no answer in {self.resolver.timeout:g} s"))
 
     def _cancelled(self, _: Deferred[Addresses]) -> None:
@@ -81,46 +61,44 @@ class _Waiter:
 
 
 class Resolver:
-    """Looks up hosts; see the head of the module.
+    """Looks up hosts at ``source``; see the head of the module.
 
-    ``cache_size`` is a number of names; ``ttl``, ``negative_ttl`` and ``timeout`` are seconds; at most
-    ``threads`` look-ups run at a time. ``deadlines`` tells the time and watches the timeouts, and
-    ``getaddrinfo`` and ``hosts_file`` take the place of the system's.
+    ``cache_size`` is a number of names, ``timeout`` is how long anybody waits, in seconds. ``deadlines`` tells the time
+    and watches the timeouts. ``tally`` counts, also for those who come after this one.
     """
 
     def __init__(
         self,
-        reactor: IReactorFromThreads,
+        source: Source,
         *,
         cache_size: int,
-        ttl: float,
-        negative_ttl: float,
         timeout: float,
-        threads: int,
-        deadlines: Deadlines | None = None,
-        getaddrinfo: GetAddrInfo = socket.getaddrinfo,
-        hosts_file: HostsFile | None = None,
+        deadlines: Deadlines,
+        tally: LookupTally | None = None,
     ) -> None:
         self.timeout = timeout
+        self.tally = tally or LookupTally()
+        self._source = source
         self._cache_size = cache_size
-        self._ttl = ttl
-        self._negative_ttl = negative_ttl
-        self._getaddrinfo = getaddrinfo
-        self._hosts_file = hosts_file or HostsFile()
-        self._deadlines = deadlines or Deadlines(IReactorTime(reactor))
+        self._deadlines = deadlines
         self._seconds = self._deadlines.seconds
-        self._threads = LookupThreads(reactor, threads, "resolver")
-        self._cache: OrderedDict[str, _Answer] = OrderedDict()
+        self._cache: OrderedDict[str, Answer] = OrderedDict()
         self._lookups: dict[str, _Lookup] = {}
         self._closed = False
+        self._retired: Callable[[Resolver], None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Resolver cached={len(self._cache)} under way={len(self._lookups)} {self._threads!r}>"
+        return f"<Resolver cached={len(self._cache)} under way={len(self._lookups)} {self._source!r}>"
 
     @property
     def lookups(self) -> int:
-        """Look-ups that are under way, or wait for a thread."""
+        """Look-ups that are under way, or wait for their turn."""
         return len(self._lookups)
+
+    @property
+    def names_kept(self) -> int:
+        """How many names are in the cache, also those whose time is over."""
+        return len(self._cache)
 
     def cached(self, host: str) -> Addresses | None:
         """The addresses of ``host`` if they are known now, in the order to try them in; else None."""
@@ -129,9 +107,12 @@ class Resolver:
             literal = read_literal(host)
             if literal is not None:
                 return (literal,)
-            host = _canonical_name(host)
+            host = host.lower()
             answer = self._cache.get(host)
-        if answer is None or answer.expires <= self._seconds():
+            if answer is None:
+                special = special_answer(host)
+                return (special.addresses or None) if special is not None else None
+        if answer.expires <= self._seconds():
             return None
         self._cache.move_to_end(host)
         return answer.addresses or None
@@ -139,51 +120,71 @@ class Resolver:
     def resolve(self, host: str, client: str = "") -> Deferred[Addresses]:
         """Look up ``host`` on behalf of ``client``, any text that tells clients apart.
 
-        Fails with `NameNotFound`, `NameTimeout` or `OutOfDescriptors`. Cancelling it leaves the look-up to
-        the others who wait for it.
+        Fails with `NameNotFound`, `NameServersFailed`, `NameTimeout` or `OutOfDescriptors`. Cancelling it leaves the
+        look-up to the others who wait for it.
         """
         literal = read_literal(host)
         if literal is not None:
             return succeed((literal,))
-        name = _canonical_name(host)
+        name = host.lower()
         answer = self._cache.get(name)
         if answer is not None and answer.expires > self._seconds():
             self._cache.move_to_end(name)
-            if answer.addresses:
-                return succeed(answer.addresses)
-            return fail(answer.error(answer.detail))
+            return _fired(answer)
         if _NAME.fullmatch(name) is None:
             return fail(errors.NameNotFound(f"{name[:64]!r} is not a name"))
+        answer = special_answer(name)
+        if answer is not None:
+            return _fired(answer)
         if self._closed:
             return fail(errors.UpstreamError("this proxy is stopping"))
         return self._wait_for(name, client)
 
+    def retire(self, gone: Callable[[Resolver], None]) -> None:
+        """Another one is asked from now on: close when the last look-up under way is over, and call ``gone`` then."""
+        self._retired = gone
+        self._end_if_retired()
+
     def close(self) -> None:
-        """Give up all look-ups. One that hangs keeps its thread until it ends, and nothing waits for that."""
+        """Give up all look-ups."""
         self._closed = True
-        self._threads.close()
+        self._source.close()
         lookups = list(self._lookups.values())
         self._lookups.clear()
         for lookup in lookups:
-            self._settle(lookup, _Answer((), errors.UpstreamError, "this proxy is stopping"))
+            self._settle(lookup, Answer((), 0.0, errors.UpstreamError, "this proxy is stopping"))
 
     def leave(self, waiter: _Waiter) -> None:
-        """Let a waiter go; a look-up that nobody waits for and that has not begun is given up."""
+        """Let a waiter go; a look-up that nobody waits for is given up where that can be done."""
         lookup = waiter.lookup
         self._deadlines.forget(waiter)
         lookup.waiters.discard(waiter)
-        if not lookup.waiters and self._threads.withdraw(lookup.job):
+        if not lookup.waiters and lookup.under_way is not None and lookup.under_way.give_up():
             del self._lookups[lookup.name]
+            self._end_if_retired()
+
+    def timed_out(self, lookup: _Lookup) -> None:
+        """Somebody has waited too long for ``lookup``."""
+        if not lookup.timed_out:
+            lookup.timed_out = True
+            self.tally.failed(errors.NameTimeout.reason)
+
+    def _end_if_retired(self) -> None:
+        if self._retired is not None and not self._lookups and not self._closed:
+            self.close()
+            self._retired(self)
 
     def _wait_for(self, name: str, client: str) -> Deferred[Addresses]:
         lookup = self._lookups.get(name)
         if lookup is None:
             lookup = self._lookups[name] = _Lookup(name)
             waiter = self._new_waiter(lookup)
+            self.tally.made += 1
             self._begin(lookup, client)
         else:
             waiter = self._new_waiter(lookup)
-            self._threads.join(lookup.job, client)
+            if lookup.under_way is not None:
+                lookup.under_way.join(client)
         return waiter.result
 
     def _new_waiter(self, lookup: _Lookup) -> _Waiter:
@@ -193,34 +194,28 @@ class Resolver:
         return waiter
 
     def _begin(self, lookup: _Lookup, client: str) -> None:
-        name = lookup.name.encode("ascii")
-
-        def look_up() -> Addresses:
-            return _distinct(self._getaddrinfo(name, None, socket.AF_UNSPEC, socket.SOCK_STREAM))
-
-        def done(addresses: Addresses | None, error: Exception | None) -> None:
-            del self._lookups[lookup.name]
-            answer = _Answer(addresses, errors.NameNotFound) if addresses else _failure(lookup.name, error)
+        def done(answer: Answer, is_all: bool) -> None:
             self._keep(lookup.name, answer)
+            if is_all:
+                del self._lookups[lookup.name]
+                if not (answer.addresses or lookup.timed_out):
+                    self.tally.failed(answer.error.reason)
             self._settle(lookup, answer)
+            if is_all:
+                self._end_if_retired()
 
-        lookup.job = Job(look_up, done, prompt=lookup.name in self._hosts_file)
-        self._threads.add(lookup.job, client)
+        lookup.under_way = self._source.begin(lookup.name, client, done)
 
-    def _keep(self, name: str, answer: _Answer) -> None:
-        if answer.addresses:
-            answer.expires = self._seconds() + self._ttl
-        elif answer.error is errors.NameNotFound:
-            answer.expires = self._seconds() + self._negative_ttl
-        else:
-            # It says nothing about the name.
+    def _keep(self, name: str, answer: Answer) -> None:
+        if answer.ttl <= 0:
             return
+        answer.expires = self._seconds() + answer.ttl
         self._cache[name] = answer
         self._cache.move_to_end(name)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 
-    def _settle(self, lookup: _Lookup, answer: _Answer) -> None:
+    def _settle(self, lookup: _Lookup, answer: Answer) -> None:
         waiters = list(lookup.waiters)
         lookup.waiters.clear()
         for waiter in waiters:
@@ -235,29 +230,5 @@ class Resolver:
                 waiter.result.errback(answer.error(answer.detail))
 
 
-def _canonical_name(host: str) -> str:
-    """One spelling a name. A last dot stays, since it turns the search domains off, but for localhost's."""
-    name = host.lower()
-    return "localhost" if name == "localhost." else name
-
-
-def _distinct(found: list[tuple[Any, ...]]) -> Addresses:
-    """The addresses that getaddrinfo found, each once, in its order."""
-    addresses: dict[ResolvedAddress, None] = {}
-    for family, _, _, _, sockaddr in found:
-        if family in (socket.AF_INET, socket.AF_INET6) and len(addresses) < MOST_ADDRESSES:
-            scope_id = sockaddr[3] if family == socket.AF_INET6 else 0
-            addresses[canonical(sockaddr[0], family, scope_id)] = None
-    return tuple(addresses)
-
-
-def _failure(name: str, error: Exception | None) -> _Answer:
-    if isinstance(error, OSError) and not isinstance(error, socket.gaierror):
-        if error.errno in _NO_DESCRIPTOR:
-            return _Answer((), errors.OutOfDescriptors, f"{name}: {error.strerror}")
-        return _Answer((), errors.UpstreamError, f"{name}: {error.strerror or error}")
-    if isinstance(error, socket.gaierror):
-        return _Answer((), errors.NameNotFound, f"{name}: {error.strerror}")
-    if error is None:
-        return _Answer((), errors.NameNotFound, f"{name}: no address")
-    return _Answer((), errors.UpstreamError, f"{name}: {error}")
+def _fired(answer: Answer) -> Deferred[Addresses]:
+    return succeed(answer.addresses) if answer.addresses else fail(answer.error(answer.detail))
