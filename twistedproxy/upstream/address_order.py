@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Network
 from typing import Final
 
 from twistedproxy.upstream.literals import ResolvedAddress
@@ -20,19 +20,19 @@ _DISCARD: Final = 9
 
 # The default policy table of RFC 6724 section 2.1: prefix, precedence, label; the longest prefix first.
 _POLICY: Final = tuple(
-    (IPv6Network(prefix), precedence, label)
-    for prefix, precedence, label in (
-        ("::1/128", 50, 0),
-        ("::ffff:0:0/96", 35, 4),
-        ("::/96", 1, 3),
-        ("2001::/32", 5, 5),
-        ("2002::/16", 30, 2),
-        ("3ffe::/16", 1, 12),
-        ("fec0::/10", 1, 11),
-        ("fc00::/7", 3, 13),
-        ("::/0", 40, 1),
+    (int(network.network_address) >> (128 - network.prefixlen), 128 - network.prefixlen, precedence, label)
+    for network, precedence, label in (
+        (IPv6Network("::1/128"), 50, 0),
+        (IPv6Network("::/96"), 1, 3),
+        (IPv6Network("2001::/32"), 5, 5),
+        (IPv6Network("2002::/16"), 30, 2),
+        (IPv6Network("3ffe::/16"), 1, 12),
+        (IPv6Network("fec0::/10"), 1, 11),
+        (IPv6Network("fc00::/7"), 3, 13),
+        (IPv6Network("::/0"), 40, 1),
     )
 )
+_OF_IPV4: Final = (35, 4)
 
 OwnAddress = Callable[[ResolvedAddress], str]
 """The address of this machine that a connection to another would come from; empty where there is no way to it."""
@@ -74,5 +74,7 @@ def in_order(
 
 def _policy(text: str) -> tuple[int, int]:
     """Precedence and label."""
-    address = IPv6Address(text.partition("%")[0] if ":" in text else f"::ffff:{text}")
-    return next((precedence, label) for network, precedence, label in _POLICY if address in network)
+    if ":" not in text:
+        return _OF_IPV4
+    address = int.from_bytes(socket.inet_pton(socket.AF_INET6, text.partition("%")[0]), "big")
+    return next((precedence, label) for prefix, bits, precedence, label in _POLICY if address >> bits == prefix)
