@@ -10,12 +10,14 @@ import pytest_twisted
 from twisted.internet.address import IPv4Address
 
 from tests.memory import PRIME, opened_list
+from tests.upstream.dns.scripted import ScriptedServer, a, replying
 from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Explanation, Inquiry
 from twistedproxy.explaining import Explainer
 from twistedproxy.record.learned import Learned
 from twistedproxy.settings.load import load
+from twistedproxy.upstream.dns.messages import A
 
 FILE = """\
 [access]
@@ -281,3 +283,38 @@ async def test_lists_come_after_the_rules(running_reactor: Any) -> None:
     assert steps(fine)[1] == ("list", "no match", "blocklists.lists", "default", "")
     assert not (await explained(made, "http://93.184.216.34/x/y")).allowed
     made.close()
+
+
+# ------------------------------------------------------------ look-ups
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_asked_for_a_name(running_reactor: Any) -> None:
+    server = ScriptedServer(running_reactor)
+    server.on("a.corp.test", A, replying(a("a.corp.test", "10.0.0.1")))
+    file = f"""\
+[resolver]
+servers = ["{server.address}"]
+
+[[resolver.domains]]
+names = ["Corp.test"]
+servers = ["{server.address}"]
+"""
+    made = Explainer(running_reactor, load(file, "a.toml"), [])
+    try:
+        asked = await explained(made, "http://a.corp.test/")
+        failed = await explained(made, "http://no.test/")
+        nobody = await explained(made, "http://localhost/")
+        literal = await explained(made, "http://192.0.2.1/")
+    finally:
+        made.close()
+        await server.stop()
+    where = str(server.address)
+    assert steps(asked)[-2:] == [
+        ("look-up", "asked", "a.corp.test", "a.toml:4", f"{where}, for corp.test"),
+        ("destination", "allowed", "10.0.0.1", "", ""),
+    ]
+    assert steps(failed)[-1] == ("look-up", "failed", "no.test", "a.toml:2", "no.test: there is no such name")
+    assert failed.requests[0].reason == "dns_error"
+    assert ("look-up", "asked", "localhost", "a.toml:2", "nobody is asked") in steps(nobody)
+    assert not any(step[0] == "look-up" for step in steps(literal))

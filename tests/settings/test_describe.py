@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twistedproxy.settings.blocklists import Blocklist, BlocklistsSettings
 from twistedproxy.settings.describe import describe, warnings
 from twistedproxy.settings.load import load
+from twistedproxy.settings.resolver import ResolverDomain, ResolverSettings
 from twistedproxy.settings.types import Settings
 from twistedproxy.settings.upstream_tls import UpstreamHost, UpstreamTLSSettings
 
@@ -393,3 +394,22 @@ def test_lists_that_anybody_could_change() -> None:
     asks = "access.rules (0) names the list adds, of which blocklists.lists has none."
     assert asks in set(warnings(settings(rule)))
     assert asks not in set(warnings(settings(rule + '[[blocklists.lists]]\nname = "adds"\nsource = "/x"\n')))
+
+
+def test_who_is_asked_for_names() -> None:
+    domain = ResolverDomain(names=("corp.example", "lab.example"), servers=("10.0.0.53",))
+    some = Settings(resolver=ResolverSettings(domains=(domain,)))
+    assert "Names in corp.example and lab.example are looked up at 10.0.0.53." in describe(some)
+    both = describe(Settings(resolver=ResolverSettings(servers=("192.0.2.53", "192.0.2.54"), domains=(domain,))))
+    assert "Other names are looked up at 192.0.2.53 and 192.0.2.54." in both
+    alone = ResolverSettings(servers=("192.0.2.53",), timeout=2.0)
+    assert "Names are looked up at 192.0.2.53." in describe(Settings(resolver=alone))
+    assert not any("look-up" in warning or "resolver" in warning for warning in warnings(Settings(resolver=alone)))
+
+
+def test_a_second_name_server_that_is_never_asked() -> None:
+    wanted = ResolverSettings(servers=("192.0.2.53", "192.0.2.54"), timeout=2.0)
+    assert (
+        "resolver.timeout (2s) is over before resolver.attempt_timeout (2s) lets a second name server be asked."
+        in set(warnings(Settings(resolver=wanted)))
+    )

@@ -16,6 +16,7 @@ from twistedproxy.settings.operation import ControlSettings, ServiceSettings
 from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.quantities import duration_text, size_text
+from twistedproxy.settings.resolver import ResolverSettings
 from twistedproxy.settings.spelling import printable
 from twistedproxy.settings.types import Settings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
@@ -78,6 +79,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     yield from _about_intercept(settings.intercept)
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
+    yield from _about_resolver(settings.resolver)
     yield from _about_lists(settings)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
@@ -201,6 +203,22 @@ def _about_upstream_tls(tls: UpstreamTLSSettings) -> Iterator[str]:
         yield "upstream_tls trusts no authority at all: every connection to a server with TLS will be refused."
 
 
+def _about_resolver(resolver: ResolverSettings) -> Iterator[str]:
+    if (len(resolver.servers) > 1 or resolver.domains) and resolver.timeout <= resolver.attempt_timeout:
+        yield (
+            f"resolver.timeout ({duration_text(resolver.timeout)}) is over before resolver.attempt_timeout "
+            f"({duration_text(resolver.attempt_timeout)}) lets a second name server be asked."
+        )
+
+
+def _resolver(resolver: ResolverSettings) -> Iterator[str]:
+    for domain in resolver.domains:
+        yield f"Names in {_joined(domain.names)} are looked up at {_joined(domain.servers)}."
+    if resolver.servers:
+        others = "Other names" if resolver.domains else "Names"
+        yield f"{others} are looked up at {_joined(resolver.servers)}."
+
+
 def _upstream_tls(tls: UpstreamTLSSettings) -> Iterator[str]:
     trusted = [*(["the authorities that the system trusts"] if tls.system_anchors else []), *tls.anchors]
     yield f"Servers are verified by {_joined(trusted) if trusted else 'no authority but those named for hosts'}."
@@ -236,6 +254,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     path = settings.tls.authority
     which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
     yield f"Its certificate authority is {which}."
+    yield from _resolver(settings.resolver)
     yield from _upstream_tls(settings.upstream_tls)
     yield from _intercept(settings.intercept)
     yield _access_log(settings.log)

@@ -48,7 +48,8 @@ class ResolverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         bool,
         flag(
             "Whether names in the system's hosts file have the addresses that stand there, when name servers are named "
-            "above. The system's own resolver goes by its own settings (`nsswitch.conf`)."
+            "above. One of more than 256 KiB is not read: such lists are for `blocklists`. The system's own resolver "
+            "goes by its own settings (`nsswitch.conf`)."
         ),
     ] = True
     cache_size: Annotated[

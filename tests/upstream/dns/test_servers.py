@@ -62,11 +62,14 @@ def test_one_that_fails_is_asked_last_for_a_while(deadlines: Deadlines, clock: C
     servers = servers_of(deadlines, all_others=["192.0.2.1", "192.0.2.2", "192.0.2.3"], a=["192.0.2.1", "192.0.2.4"])
     first = servers.of("b")[0]
     first.has_failed("no reply in 2 s")
+    first.has_failed("no reply in 2 s")
     assert asked(servers, "b")[0] == "192.0.2.1"
+    clock.advance(1)
     first.has_failed("no reply in 2 s")
     assert asked(servers, "b") == ["192.0.2.2", "192.0.2.3", "192.0.2.1"]
     # It is the same server, whatever it is asked for.
     assert asked(servers, "a") == ["192.0.2.4", "192.0.2.1"]
+    clock.advance(1)
     first.has_failed("no reply in 2 s")
     assert said == ["warn the name server 192.0.2.1 is asked last for 30 s: no reply in 2 s"]
     assert repr(first) == "<NameServer 192.0.2.1 failures=3>"
@@ -82,20 +85,22 @@ def test_one_that_fails_is_asked_last_for_a_while(deadlines: Deadlines, clock: C
     ]
 
 
-def test_a_reply_in_between_forgives(deadlines: Deadlines, said: list[str]) -> None:
+def test_a_reply_in_between_forgives(deadlines: Deadlines, clock: Clock, said: list[str]) -> None:
     servers = servers_of(deadlines, all_others=["192.0.2.1", "192.0.2.2"])
     first = servers.of("a")[0]
     for _ in range(5):
+        clock.advance(1)
         first.has_failed("no reply")
         first.has_replied()
     assert asked(servers, "a")[0] == "192.0.2.1"
     assert said == []
 
 
-def test_all_that_fail_keep_their_order(deadlines: Deadlines) -> None:
+def test_all_that_fail_keep_their_order(deadlines: Deadlines, clock: Clock) -> None:
     servers = servers_of(deadlines, all_others=["192.0.2.1", "192.0.2.2"])
     for server in reversed(servers.of("a")):
         server.has_failed("")
+        clock.advance(1)
         server.has_failed("")
     assert asked(servers, "a") == ["192.0.2.1", "192.0.2.2"]
 

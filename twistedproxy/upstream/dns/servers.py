@@ -3,12 +3,14 @@
 Theory of operation. The servers of a group stand in the operator's order. One that has failed twice in a row (no reply,
 no way there, a reply that makes no sense, a refusal) is asked last for a while, so that not every look-up waits for it;
 as soon as it replies it has its place back. It is still asked when the others fail too, so that nothing is lost when it
-was the network that failed.
+was the network that failed. What fails at about the same time counts once: most look-ups are two questions, and whoever
+asks for names that hang should not move a server by one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
@@ -22,6 +24,7 @@ LAST_FOR: Final = 30.0
 """How long a server that fails is asked last, in seconds."""
 
 _FAILURES: Final = 2
+_AT_ONCE: Final = 1.0
 
 
 class Asked(Protocol):
@@ -44,6 +47,7 @@ class NameServer:
         self._seconds = deadlines.seconds
         self._stream = Stream(reactor, address, deadlines, make_tls)
         self._failures = 0
+        self._failed_at = -inf
         self._last_until = 0.0
 
     def __repr__(self) -> str:
@@ -72,9 +76,13 @@ class NameServer:
 
     def has_failed(self, why: str) -> None:
         """Nothing of use has come from it."""
+        now = self._seconds()
+        if now - self._failed_at < _AT_ONCE:
+            return
+        self._failed_at = now
         self._failures += 1
         if self._failures >= _FAILURES and not self.is_last:
-            self._last_until = self._seconds() + LAST_FOR
+            self._last_until = now + LAST_FOR
             self._log.warn(
                 "the name server {server} is asked last for {seconds:g} s: {why}",
                 server=self.address,

@@ -107,6 +107,7 @@ class Stream:
             assert self._make_tls is not None
             creator = self._make_tls(self._server.tls_name, self._server.port)
             factory = TLSTransportFactory(creator, True, attempt, self._reactor, self._deadlines.turn)
+            factory.noisy = False
         # Who asks has a deadline, and the last one to leave ends the attempt.
         attempt.connector = self._reactor.connectTCP(self._server.address, self._server.port, factory, timeout=60)
 
