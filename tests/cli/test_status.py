@@ -18,21 +18,21 @@ from twistedproxy.control.types import Status
 from twistedproxy.record.statistics import PHASES, Histogram, Statistics
 
 PLAIN = """\
-state         ready
-version       0.1.0
-pid           4711
-uptime        1d 1h, since 2026-11-23 08:12:03 UTC
-listeners     127.0.0.1:8080
-              [::1]:8080
-settings      /etc/twistedproxy/pyproxy.toml
-generation    3; 2 reloads, 1 failed
-log level     info
-connections   5 open; 90 accepted, 2 refused so far
-tunnels       2 open
-to servers    3 in use, 4 idle, 0 waited for
-look-ups      0 under way; 0 so far; 0 names cached
-name servers  the system's
-descriptors   40 of 65536
+state        ready
+version      0.1.0
+pid          4711
+uptime       1d 1h, since 2026-11-23 08:12:03 UTC
+listeners    127.0.0.1:8080
+             [::1]:8080
+settings     /etc/twistedproxy/pyproxy.toml
+generation   3; 2 reloads, 1 failed
+log level    info
+connections  5 open; 90 accepted, 2 refused so far
+tunnels      2 open
+to servers   3 in use, 4 idle, 0 waited for
+look-ups     0 under way; 0 so far; 0 names cached
+resolver     the system's
+descriptors  40 of 65536
 
 workers
 worker   pid  state    uptime  restarts  clients  tunnels  requests    CPU  memory    lag
@@ -86,8 +86,8 @@ def test_json(arguments: tuple[str, ...], answered: API, run: Callable[..., Any]
 def test_daemon_that_has_done_nothing() -> None:
     fresh = msgspec.structs.replace(STATUS, statistics=Statistics(), workers=[], settings_file="", listeners=[])
     lines = plain_text(status_parts(fresh)).splitlines()
-    assert lines[4:6] == ["listeners     none", "settings      no file, only defaults"]
-    assert lines[-1] == "descriptors   0 of 0"
+    assert lines[4:6] == ["listeners    none", "settings     no file, only defaults"]
+    assert lines[-1] == "descriptors  0 of 0"
 
 
 def test_what_is_seldom() -> None:
@@ -105,7 +105,7 @@ def test_what_is_seldom() -> None:
         status_parts(msgspec.structs.replace(STATUS, statistics=numbers, name_servers=servers))
     ).splitlines()
     assert "look-ups        2 under way; 40 so far (3 dns_error, 1 dns_timeout); 30 names cached" in lines
-    assert lines[lines.index("name servers    192.0.2.53") + 1] == "                192.0.2.54"
+    assert lines[lines.index("resolver        192.0.2.53") + 1] == "                192.0.2.54"
     assert "log lines lost  9" in lines
     # One row is its own sum.
     assert not any(line.startswith("all") for line in lines)

@@ -267,3 +267,14 @@ async def test_the_client_is_told_to_the_resolver(door: Door) -> None:
         result.cancel()
         with pytest.raises(CancelledError):
             await result
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_is_only_where_nobody_may_go(door: Door) -> None:
+    """Its other address has nothing on that port: then the refusal is what stands in the way."""
+    door.names.answers["mixed.example"] = [["127.0.0.66", "127.0.0.2"]]
+    with pytest.raises(errors.DestinationRefused):
+        await door.dial("mixed.example")
+    with pytest.raises(errors.DestinationRefused):
+        await door.dial("localhost", 8080)
+    assert door.accepted() == 0

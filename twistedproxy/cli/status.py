@@ -116,7 +116,7 @@ def _overview(status: Status) -> Facts:
         ("tunnels", f"{now.tunnels} open"),
         ("to servers", f"{now.upstream_open} in use, {now.upstream_idle} idle, {now.upstream_waiting} waited for"),
         ("look-ups", _lookups(now)),
-        ("name servers", status.name_servers or ["the system's"]),
+        ("resolver", status.name_servers or ["the system's"]),
         ("descriptors", f"{now.descriptors} of {now.descriptor_limit}"),
     ]
     if now.log_lines_lost:

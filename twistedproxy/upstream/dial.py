@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 
 from twistedproxy import errors
 from twistedproxy.upstream.connector import Connected, Connector
@@ -73,6 +74,13 @@ class Dialer:
                 refusal = refusal or error
             else:
                 allowed.append(address)
-        if refusal is not None and not allowed:
+        if refusal is None:
+            return self._connector.connect(allowed, port, timeout)
+        if not allowed:
             return fail(refusal)
-        return self._connector.connect(allowed, port, timeout)
+        return self._connector.connect(allowed, port, timeout).addErrback(_nowhere_else, refusal)
+
+
+def _nowhere_else(failure: Failure, refusal: errors.Refused) -> Failure:
+    """Where a host is at none of the addresses that are allowed, it is at those that are not."""
+    return Failure(refusal) if failure.check(errors.ConnectionRefused, errors.Unreachable) else failure
