@@ -182,11 +182,11 @@ def test_policies_are_swapped_under_load(make_daemon: MakeDaemon, origin: Origin
     address = proxy.address
     if count > 1:
         workers(proxy, count)
-    with Load(address, origin.url("http")) as load:
+    with Load(address, origin.url("http"), least=50) as load:
         for number in range(1, 16):
             proxy.reload(text(number))
             assert fetch(address, origin.url("http", f"/no/{number}")).status == 403
-    load.assert_no_failure(least=50)
+    load.assert_no_failure()
     assert "not reloaded" not in proxy.log
 
 

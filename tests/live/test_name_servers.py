@@ -191,13 +191,13 @@ def test_servers_are_swapped_under_load(
     more = "[upstream]\nmax_idle = 0\n"
     proxy = make_daemon(listen=(), file=settings(both[0], more)).start()
     before = proxy.descriptors()
-    with Load(proxy.address, f"http://a.test:{origin.port('http')}/hello") as load:
+    with Load(proxy.address, f"http://a.test:{origin.port('http')}/hello", least=30) as load:
         for number in range(1, 11):
             asked = len(both[number % 2].asked())
             proxy.reload(settings(both[number % 2], more))
             server = both[number % 2]
             awaited(lambda server=server, asked=asked: len(server.asked()) > asked + 10, "questions at the new server")
-    load.assert_no_failure(least=30)
+    load.assert_no_failure()
     awaited(lambda: proxy.descriptors() <= before, "sockets of the servers of before are closed")
 
 

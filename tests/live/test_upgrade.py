@@ -60,12 +60,12 @@ def test_many_of_them_lose_nothing(make_daemon: MakeDaemon, origin: Origin, coun
     proxy = make_daemon(settings={"service.workers": str(count), "log.access": "off"}).start()
     open_before = 0
     replaced: set[int] = set()
-    with Load(proxy.address, origin.url("http"), threads=1) as load:
+    with Load(proxy.address, origin.url("http"), threads=1, least=upgrades) as load:
         for number in range(upgrades):
             replaced.add(proxy.upgrade())
             if not number:
                 open_before = proxy.descriptors()
-    load.assert_no_failure(least=upgrades)
+    load.assert_no_failure()
     for pid in replaced:
         await_gone(pid)
     assert len(replaced - {proxy.pid}) == upgrades
