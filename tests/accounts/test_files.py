@@ -18,7 +18,6 @@ from twistedproxy.accounts.files import (
     read_digests,
     read_groups,
     read_hashes,
-    stamp,
 )
 
 HASH = quick_hash(b"secret")
@@ -128,15 +127,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         read_content(str(tmp_path))
     with pytest.raises(AccountsError, match="cannot be read: No such file"):
         read_content(str(tmp_path / "missing"))
-
-
-def test_stamps_tell_files_apart(tmp_path: Path) -> None:
-    path = tmp_path / "accounts"
-    assert stamp(str(path)) is None
-    path.write_text("a")
-    first = stamp(str(path))
-    path.write_text("ab")
-    assert stamp(str(path)) != first
 
 
 def test_credentials_of_systemd() -> None:

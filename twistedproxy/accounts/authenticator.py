@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.checkers import DigestCredentials, InThread, portal_to
 from twistedproxy.accounts.checks import Asker, Check, Checks
-from twistedproxy.accounts.files import AccountsError, stamp
+from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.nonces import Nonces
 from twistedproxy.accounts.remembered import Results
 from twistedproxy.accounts.roster import Roster
@@ -30,6 +30,7 @@ from twistedproxy.accounts.slowing import Slowing, place_of
 from twistedproxy.errors import CredentialsRefused
 from twistedproxy.http.credentials import basic_challenge, digest_challenge, parse_credentials
 from twistedproxy.http.digest import DigestResponse
+from twistedproxy.reading import stamp
 from twistedproxy.settings.accounts import AccountsSettings
 
 LOOK: Final = 1.0

@@ -9,13 +9,12 @@ Empty lines and those that begin with ``#`` say nothing. A password, or what may
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from twistedproxy.accounts import hashes
+from twistedproxy.reading import EXPOSED, Unreadable, read_regular
 from twistedproxy.settings.account_entries import check_group, check_name
 from twistedproxy.settings.paths import expand_credential
 from twistedproxy.settings.problems import Unfit
@@ -28,8 +27,6 @@ _MOST_TOLD: Final = 10
 _DIGEST: Final = re.compile(rb"[0-9a-fA-F]{64}")
 _MD5: Final = re.compile(rb"[0-9a-fA-F]{32}")
 
-Stamp: TypeAlias = tuple[int, int, int] | None
-
 
 class AccountsError(Exception):
     """The accounts that the settings name cannot be used. The text says which, and why, a line for each mistake."""
@@ -37,15 +34,6 @@ class AccountsError(Exception):
 
 class Mistake(Exception):
     """One line of a file cannot be used. The text says why."""
-
-
-def stamp(path: str) -> Stamp:
-    """What tells one file from the next of its name; None when there is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def located(path: str, environment: Mapping[str, str]) -> str:
@@ -59,24 +47,9 @@ def located(path: str, environment: Mapping[str, str]) -> str:
 def read_content(path: str, *, secret: bool = True) -> bytes:
     """What is in a file; one that is ``secret`` must not be readable by everybody. Raises `AccountsError`."""
     try:
-        # A FIFO would be waited for without end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as error:
-        raise AccountsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise AccountsError(f"{path} is no regular file")
-        if secret and status.st_mode & stat.S_IRWXO:
-            raise AccountsError(f"{path} can be read by everybody: chmod o-rwx it")
-        if status.st_size > LARGEST:
-            raise AccountsError(f"{path} is larger than {LARGEST} bytes")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(LARGEST)
-    except OSError as error:
-        raise AccountsError(f"{path} cannot be read: {error.strerror or error}") from None
-    finally:
-        os.close(descriptor)
+        return read_regular(path, LARGEST, secret=EXPOSED if secret else "")
+    except Unreadable as error:
+        raise AccountsError(str(error)) from None
 
 
 def read_hashes(path: str, content: bytes) -> dict[bytes, bytes]:

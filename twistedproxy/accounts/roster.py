@@ -20,14 +20,13 @@ from twistedproxy.accounts import hashes
 from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.files import (
     AccountsError,
-    Stamp,
     located,
     read_content,
     read_digests,
     read_groups,
     read_hashes,
-    stamp,
 )
+from twistedproxy.reading import Stamp, stamp
 from twistedproxy.settings.accounts import AccountsSettings, StaticAccount, has_accounts
 from twistedproxy.settings.load import Fault
 from twistedproxy.settings.types import Settings

@@ -6,7 +6,6 @@ The files are read when the settings are, at the start and at a reload; connecti
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from twistedproxy.access.hosts import HostSet
+from twistedproxy.reading import Unreadable, read_regular
 from twistedproxy.settings.load import Fault
 from twistedproxy.settings.paths import expand_credential
 from twistedproxy.settings.problems import Unfit
@@ -28,6 +28,8 @@ from twistedproxy.tls.anchors import NOBODY, Anchors, certificates
 
 _LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a file."""
+
+_EXPOSED: Final = "has a private key that everybody can read: chmod o-rwx it, or make a new one"
 
 _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -167,24 +169,8 @@ def show(client: ClientCertificate, context: SSL.Context) -> None:
 
 def _content(path: str, environment: Mapping[str, str], *, secret: bool = False) -> bytes:
     try:
-        path = expand_credential(path, environment)
-        # A FIFO would be waited for without end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_regular(expand_credential(path, environment), _LARGEST, secret=_EXPOSED if secret else "")
     except Unfit as unfit:
         raise TrustError(f"expected {unfit.expected}") from None
-    except (OSError, ValueError) as error:
-        raise TrustError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise TrustError(f"{path} is no regular file")
-        if secret and status.st_mode & stat.S_IRWXO:
-            raise TrustError(f"{path} has a private key that everybody can read: chmod o-rwx it, or make a new one")
-        if status.st_size > _LARGEST:
-            raise TrustError(f"{path} is larger than {_LARGEST} bytes")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(_LARGEST)
-    except OSError as error:
-        raise TrustError(f"{path} cannot be read: {error.strerror or error}") from None
-    finally:
-        os.close(descriptor)
+    except Unreadable as error:
+        raise TrustError(str(error)) from None
