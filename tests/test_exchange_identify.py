@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
-from tests.accounts.samples import GuardedWire, basic
+from tests.accounts.samples import GuardedWire, basic, client_certificate, static
 from tests.http2_client import GET, HTTP2Client
 from tests.inner import ESTABLISHED, Inner
 from tests.memory import VIA, MemoryTransport, Wire
+from twistedproxy.accounts.certificates import IVerifiedCertificate, VerifiedCertificate
 from twistedproxy.errors import CredentialsWanted
 from twistedproxy.http.forwarding import forwarded_trailer_lines
 from twistedproxy.http.message import Fields
@@ -328,3 +333,109 @@ def test_a_tunnel_of_nobodys_stays_nobodys() -> None:
     wire.origins[0].receive(OK)
     assert wire.users == [b"", b""]
     assert wire.threads.done == 0
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def certified(wire: GuardedWire, name: str) -> MemoryTransport:
+    """A client that has shown a certificate for ``name`` in its handshake."""
+    client = wire.client()
+    connection = wire.connection(client)
+    connection._looked, connection._shown = True, VerifiedCertificate((client_certificate(name),))
+    return client
+
+
+@pytest.mark.parametrize("method", [b"GET", b"CONNECT"])
+def test_a_certificate_is_enough(wire: GuardedWire, method: bytes) -> None:
+    client = certified(wire, "ann")
+    connection = wire.connection(client)
+    wire.dialer.open = False
+    ask(wire, request(method=method), client)
+    assert len(wire.dialer.dials) == 1
+    exchange = connection.exchange
+    assert exchange is not None
+    assert (exchange.user, exchange.groups) == (b"ann", frozenset(["staff"]))
+
+
+def test_a_field_goes_before_a_certificate() -> None:
+    """It was said for this very request."""
+    bob = static("bob", b"secret")
+    wire = GuardedWire(("accounts.static", f"[{static('ann', b'secret')}, {bob}]"))
+    client = certified(wire, "bob")
+    ask(wire, request(WRONG), client)
+    assert client.take().startswith(b"HTTP/1.1 407 ")
+    wire.pass_time(1)
+    ask(wire, request(RIGHT), client)
+    wire.origins[0].receive(OK)
+    ask(wire, request(), client)
+    wire.origins[0].receive(OK)
+    assert client.take().count(b"HTTP/1.1 200 ") == 2
+    assert wire.users == [b"ann", b"ann", b"bob"]
+
+
+def test_a_certificate_of_nobody_is_as_good_as_none(wire: GuardedWire) -> None:
+    client = certified(wire, "eve")
+    ask(wire, request(), client)
+    answer = client.take()
+    assert CHALLENGE in answer
+    assert b"the certificate of its client names no account" in answer
+    assert (wire.records.reasons, wire.users) == (["credentials_wanted"], [b""])
+    ask(wire, request(RIGHT), client)
+    assert len(wire.dialer.dials) == 1
+    free = GuardedWire(("accounts.required", "false"))
+    ask(free, request(), certified(free, "eve"))
+    assert len(free.dialer.dials) == 1
+
+
+def test_an_account_that_a_reload_takes_away(wire: GuardedWire) -> None:
+    """From the next request on, over the same connection."""
+    client = certified(wire, "ann")
+    ask(wire, request(), client)
+    wire.origins[0].receive(OK)
+    assert client.take().startswith(b"HTTP/1.1 200 ")
+    wire.reload(("accounts.required", "true"), ("accounts.static", f"[{static('bob', b'secret')}]"))
+    ask(wire, request(), client)
+    assert client.take().startswith(b"HTTP/1.1 407 ")
+
+
+@implementer(ICredentialsChecker)
+class Later:
+    """Says later whose a certificate is."""
+
+    credentialInterfaces = (IVerifiedCertificate,)
+
+    def __init__(self) -> None:
+        self.asked: Deferred[bytes] = Deferred()
+
+    def requestAvatarId(self, credentials: object) -> Deferred[bytes]:
+        return self.asked
+
+
+@pytest.mark.parametrize(("needed", "dials"), [("true", 0), ("false", 1)])
+@pytest.mark.parametrize("method", [b"GET", b"CONNECT"])
+def test_a_checker_may_say_later_that_it_is_nobodys(needed: str, dials: int, method: bytes) -> None:
+    wire = GuardedWire(("accounts.required", needed))
+    roster, later = wire.plane.snapshot.accounts, Later()
+    assert roster is not None
+    object.__setattr__(roster, "checkers", (later,))
+    wire.plane.authenticator._go_by(roster)
+    client = certified(wire, "eve")
+    ask(wire, request(method=method), client)
+    assert (client.take(), wire.dialer.dials) == (b"", [])
+    later.asked.errback(UnauthorizedLogin())
+    assert len(wire.dialer.dials) == dials
+    assert client.take().startswith(b"" if dials else b"HTTP/1.1 407 ")
+
+
+def test_a_client_may_leave_meanwhile(wire: GuardedWire) -> None:
+    roster, later = wire.plane.snapshot.accounts, Later()
+    assert roster is not None
+    object.__setattr__(roster, "checkers", (later,))
+    wire.plane.authenticator._go_by(roster)
+    client = certified(wire, "eve")
+    ask(wire, request(), client)
+    client.abortConnection()
+    wire.turn()
+    later.asked.callback(b"eve")
+    assert (wire.dialer.dials, wire.records.reasons) == ([], ["client_left"])

@@ -17,6 +17,7 @@ from twistedproxy.access.profile import NO_PROFILE
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import Destinations
 from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.accounts.checks import Check
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.errors import (
@@ -69,6 +70,10 @@ class Downstream(Protocol):
     @property
     def reached(self) -> Reached:
         """Where the client has found us."""
+
+    @property
+    def certificate(self) -> VerifiedCertificate | None:
+        """What the client has shown in the handshake with the listener; None where that was nothing."""
 
     @property
     def received(self) -> int:
@@ -299,6 +304,9 @@ class Exchange:
         assert request is not None
         value = request.fields.index.get(b"proxy-authorization")
         if value is None:
+            certificate = self.downstream.certificate
+            if certificate is not None:
+                return self._identify_by(certificate)
             if accounts.needed_from(self.client_address):
                 raise CredentialsWanted()
             return True
@@ -311,6 +319,25 @@ class Exchange:
         self._belong_to(answer)
         return True
 
+    def _identify_by(self, certificate: VerifiedCertificate) -> bool:
+        """As `identify`, by the certificate of its client. One that is nobody's is as good as none."""
+        try:
+            answer = self.plane.authenticator.identify_certificate(certificate, self)
+        except CredentialsRefused:
+            self._be_nobodys()
+            return True
+        if isinstance(answer, Check):
+            self._check = answer
+            return False
+        self._belong_to(answer)
+        return True
+
+    def _be_nobodys(self) -> None:
+        """It came with a certificate that names no account. Raises `CredentialsWanted` where one is needed."""
+        accounts = self.snapshot.accounts
+        if accounts is not None and accounts.needed_from(self.client_address):
+            raise CredentialsWanted("the certificate of its client names no account")
+
     def _belong_to(self, account: Account) -> None:
         self.account = account
         self.user = account.name
@@ -320,17 +347,24 @@ class Exchange:
         """It is a request of ``account``."""
         self._check = None
         self._belong_to(account)
+        self._go_on_or_fail(lambda: None)
+
+    def not_identified(self, error: ProxyError) -> None:
+        """It is nobody's, or that cannot be found out."""
+        check, self._check = self._check, None
+        if check is not None and check.certified and isinstance(error, CredentialsRefused):
+            self._go_on_or_fail(self._be_nobodys)
+        else:
+            self.fail(error)
+
+    def _go_on_or_fail(self, before: Callable[[], None]) -> None:
         try:
+            before()
             self.go_on()
         except ProxyError as error:
             self.fail(error)
         except Exception:
             self.fail_unexpectedly()
-
-    def not_identified(self, error: ProxyError) -> None:
-        """It is nobody's, or that cannot be found out."""
-        self._check = None
-        self.fail(error)
 
     def go_on(self) -> None:
         """Take the request through the stages after `identify`."""

@@ -18,16 +18,21 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
+from zope.interface import implementer
 
 from twistedproxy.access.addresses import with_port
-from twistedproxy.settings.endpoints import KINDS, expand_credentials, parse_endpoint
+from twistedproxy.settings.endpoints import HAPROXY, KINDS, expand_credentials, parse_endpoint
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket, InheritedSockets
+from twistedproxy.tls.listening import ListenerError, ListenerTLS
+from twistedproxy.tls.records import Records
+from twistedproxy.tls_transport import TLSTransportFactory
+from twistedproxy.turns import Turn
 
 BACKLOG: Final = 1024
 """How many connections the kernel keeps ready for a listener whose description does not say.
@@ -60,6 +65,8 @@ class Listeners:
         self._environment = environment
         self._ports: dict[str, Any] = {}
         self._gone: dict[str, Any] = {}
+        self._turn = Turn(reactor)
+        self._records: Records | None = None
 
     def __repr__(self) -> str:
         return f"<Listeners {', '.join(map(address_text, self.addresses()))}>"
@@ -85,6 +92,7 @@ class Listeners:
         to make room for a moment has another socket.
         """
         available = self._gone | self._ports
+        renewals = [_renewal(one, available[one]) for one in descriptions if one in available]
         opened: dict[str, Any] = {}
         displaced: list[str] = []
         try:
@@ -113,6 +121,8 @@ class Listeners:
             raise
         self._ports = {description: opened.get(description) or available[description] for description in descriptions}
         self._gone = {description: port for description, port in available.items() if description not in self._ports}
+        for renew in renewals:
+            renew()
 
     def _have_back(self, description: str, available: dict[str, Any], factory_at: FactoryAt) -> None:
         try:
@@ -145,14 +155,14 @@ class Listeners:
             raise CannotListen(f"cannot listen on {description}: systemd has passed on no such socket")
         if endpoint.kind == "systemd":
             # Not for Twisted to look for; what stands in front of it may still be its own.
-            text = description[: -len(description.removeprefix("haproxy:"))] + "tcp:0"
+            text = description[: -len(description.removeprefix(HAPROXY))] + "tcp:0"
         elif "backlog" in KINDS.get(endpoint.kind, ()) and "backlog" not in endpoint.arguments:
             text += f":backlog={BACKLOG}"
         reactor = self._reactor if inherited is None else _Inheriting(self._reactor, inherited)
         result: list[Any] = []
         try:
             text = expand_credentials(text, self._environment)
-            serverFromString(reactor, text).listen(factory).addBoth(result.append)
+            self._endpoint(description, text, reactor, factory).listen(factory).addBoth(result.append)
         except Unfit as unfit:
             raise CannotListen(f"cannot listen on {description}: expected {unfit.expected}") from unfit
         except Exception as fault:
@@ -165,6 +175,22 @@ class Listeners:
             cause = error.socketError if isinstance(error, CannotListenError) else error
             raise CannotListen(f"cannot listen on {description}: {getattr(cause, 'strerror', None) or cause}")
         return port
+
+    def _endpoint(self, description: str, text: str, reactor: Any, factory: IProtocolFactory) -> Any:
+        """The endpoint that ``text`` describes; TLS is ours."""
+        endpoint = parse_endpoint(text)
+        if endpoint.kind != "ssl":
+            return serverFromString(reactor, text)
+        tls = ListenerTLS(description, endpoint, getattr(factory, "acceptableProtocols", None))
+        # A few hundred KiB, for all of them.
+        self._records = records = self._records or Records()
+        secured = _Secured(
+            serverFromString(reactor, endpoint.plain),
+            tls,
+            lambda inner: TLSTransportFactory(tls, False, inner, self._reactor, self._turn, records),
+        )
+        # What stands in front of it is inside TLS, as with Twisted's own.
+        return proxyEndpoint(secured) if text.startswith(HAPROXY) else secured
 
     def own_locks(self) -> None:
         """Make the locks of Unix sockets this process's, which did not open them itself.
@@ -248,6 +274,23 @@ class Listeners:
         self._log.failure("the listener {description} could not be closed", failure, description=description)
 
 
+@implementer(IStreamServerEndpoint)
+class _Secured:
+    """An endpoint with ``tls`` over another; ``over`` makes the factory for what comes through it."""
+
+    def __init__(self, endpoint: Any, tls: ListenerTLS, over: Callable[[Any], Any]) -> None:
+        self._endpoint = endpoint
+        self._tls = tls
+        self._over = over
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._endpoint.listen(self._over(protocolFactory)).addCallback(self._opened)
+
+    def _opened(self, port: Any) -> Any:
+        port.tls = self._tls
+        return port
+
+
 class _Inheriting:
     """The reactor, to an endpoint whose socket is there already: whatever it asks for, it gets that."""
 
@@ -260,11 +303,6 @@ class _Inheriting:
 
     def listenTCP(self, port: int, factory: Any, backlog: int = BACKLOG, interface: str = "") -> Any:
         return self._adopt(factory, backlog)
-
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = BACKLOG, interface: str = ""
-    ) -> Any:
-        return self._adopt(TLSMemoryBIOFactory(contextFactory, False, factory), backlog)
 
     def listenUNIX(self, address: str, factory: Any, backlog: int = BACKLOG, mode: int = 0, wantPID: int = 0) -> Any:
         return self._adopt(factory, backlog)
@@ -298,6 +336,15 @@ class _InheritedUnixPort(unix.Port):
             super().connectionLost(reason)
         else:
             tcp.Port.connectionLost(self, reason)
+
+
+def _renewal(description: str, port: Any) -> Callable[[], None]:
+    """Read again what a port that stands has for TLS; what comes back puts it to use. Raises `CannotListen`."""
+    tls: ListenerTLS | None = getattr(port, "tls", None)
+    try:
+        return tls.read_again() if tls is not None else lambda: None
+    except ListenerError as error:
+        raise CannotListen(f"cannot listen on {description}: {error}") from error
 
 
 def _same_place(one: str, other: str) -> bool:

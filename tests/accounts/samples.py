@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 from twisted.internet.defer import Deferred
 
 from tests.memory import Records, Wire
@@ -35,6 +40,34 @@ def accounts_file(path: Path, **passwords: str) -> Path:
 def basic(name: bytes, password: bytes) -> bytes:
     """The value of a Proxy-Authorization field."""
     return b"Basic " + base64.b64encode(name + b":" + password)
+
+
+_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+
+
+def client_certificate(
+    *common_names: str, organization: str = "", names: Sequence[x509.GeneralName] = (), extra: bytes = b""
+) -> x509.Certificate:
+    """What an authority has signed for a client. ``extra`` is an extension of alternative names as it is."""
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in common_names]
+    if organization:
+        subject.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(subject))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+        .public_key(_KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if extra:
+        oid = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+        builder = builder.add_extension(x509.UnrecognizedExtension(oid, extra), critical=False)
+    return builder.sign(_KEY, hashes.SHA256())
 
 
 class Threads:

@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
-from tests.accounts.samples import Threads, accounts_file, basic
+from tests.accounts.samples import Threads, accounts_file, basic, client_certificate
 from tests.conftest import LoggedErrors
 from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.authenticator import LOOK, Authenticator
+from twistedproxy.accounts.certificates import IVerifiedCertificate, VerifiedCertificate
 from twistedproxy.accounts.checks import Check
 from twistedproxy.accounts.roster import Roster
-from twistedproxy.errors import CredentialsRefused, ProxyError
+from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
 from twistedproxy.http.digest import digest_of
-from twistedproxy.settings.accounts import AccountsSettings
+from twistedproxy.settings.accounts import AccountsSettings, CertificateAccount
 
 ANN = Account(b"ann")
 
@@ -334,4 +338,97 @@ def test_a_fault_while_reading_is_told(gate: Gate, logged_errors: LoggedErrors) 
         gate.authenticator.identify(b"x", Request())
     _, called = gate.threads.waiting.pop()
     called.errback(OSError("no thread"))
+    assert len(logged_errors.flush()) == 1
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def by_certificate(gate: Gate, shown: VerifiedCertificate, request: Request | None = None) -> Any:
+    """What is answered at once."""
+    try:
+        return gate.authenticator.identify_certificate(shown, request or Request())
+    except ProxyError as error:
+        return error
+
+
+def shown(name: str) -> VerifiedCertificate:
+    return VerifiedCertificate((client_certificate(name),))
+
+
+def test_a_certificate_of_an_account(gate: Gate) -> None:
+    ann = shown("ann")
+    assert by_certificate(gate, ann) == by_certificate(gate, ann) == ANN
+    assert isinstance(by_certificate(gate, shown("eve")), CredentialsRefused)
+    assert gate.threads.done == 0
+    assert repr(gate.authenticator._results) == "<Results right=1 wrong=1>"
+
+
+def test_a_certificate_does_not_wait_for_those_who_guess(gate: Gate) -> None:
+    """Nobody can guess one, so that one which is nobody's makes nobody wait either."""
+    for number in range(5):
+        gate.ask(basic(b"ann", b"guess%d" % number))
+        gate.clock.advance(8)
+    assert by_certificate(gate, shown("ann")) == ANN
+    other = Gate(gate.file.parent)
+    for _ in range(5):
+        by_certificate(other, shown("eve"))
+    assert other.ask(basic(b"ann", b"secret")) == ANN
+    assert other.threads.done == 1
+
+
+def test_a_certificate_counts_for_as_long_as_its_account(gate: Gate) -> None:
+    ann = shown("ann")
+    assert by_certificate(gate, ann) == ANN
+    gate.authenticator.use(Roster.of(AccountsSettings(required=True)))
+    assert isinstance(by_certificate(gate, ann), CredentialsRefused)
+    entry = CertificateAccount(name="bob", sha256=ann.sha256.hex(), groups=("ci",))
+    gate.authenticator.use(Roster.of(AccountsSettings(certificates=(entry,))))
+    assert by_certificate(gate, ann) == Account(b"bob", frozenset(["ci"]))
+    gate.authenticator.use(Roster.of(AccountsSettings(certificate_accounts="all")))
+    assert by_certificate(gate, ann) == ANN
+
+
+def test_a_certificate_of_whom_a_file_loses(gate: Gate) -> None:
+    ann = shown("ann")
+    assert by_certificate(gate, ann) == ANN
+    accounts_file(gate.file, bob="secret")
+    gate.digests.write_bytes(b"")
+    gate.clock.advance(LOOK)
+    by_certificate(gate, ann)
+    gate.threads.turn()
+    assert isinstance(by_certificate(gate, ann), CredentialsRefused)
+
+
+@implementer(ICredentialsChecker)
+class Slow:
+    """Takes its time to say whose a certificate is."""
+
+    credentialInterfaces = (IVerifiedCertificate,)
+
+    def __init__(self) -> None:
+        self.asked: list[Deferred[bytes]] = []
+
+    def requestAvatarId(self, credentials: object) -> Deferred[bytes]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+
+def test_checkers_may_take_their_time(gate: Gate, logged_errors: LoggedErrors) -> None:
+    made, slow = Roster.of(gate.settings), Slow()
+    assert made is not None
+    object.__setattr__(made, "checkers", (slow,))
+    gate.authenticator.use(made)
+    eve, first, second = shown("eve"), Request(), Request()
+    for request in (first, second):
+        assert isinstance(by_certificate(gate, eve, request), Check)
+    assert len(slow.asked) == 1
+    slow.asked[0].callback(b"guest")
+    assert first.told == second.told == [Account(b"guest")]
+    assert by_certificate(gate, eve) == Account(b"guest")
+    gate.clock.advance(301)
+    third = Request()
+    assert isinstance(by_certificate(gate, eve, third), Check)
+    gate.clock.advance(30)
+    assert [type(one) for one in third.told] == [AccountsUnavailable]
     assert len(logged_errors.flush()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import NameOID
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
@@ -13,10 +14,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.accounts.samples import Threads, quick_hash
+from tests.accounts.samples import Threads, client_certificate, quick_hash
 from twistedproxy.accounts.account import Account, IAccount
+from twistedproxy.accounts.certificates import IVerifiedCertificate, VerifiedCertificate
 from twistedproxy.accounts.checkers import (
     Accounts,
+    CertificateChecker,
     DigestChecker,
     DigestCredentials,
     PasswordChecker,
@@ -45,7 +48,7 @@ class Elsewhere:
         return succeed(said)
 
 
-def roster(*checkers: Elsewhere, **passwords: bytes) -> Roster:
+def roster(*checkers: Any, **passwords: bytes) -> Roster:
     static = tuple(StaticAccount(name=n, hash=quick_hash(p).decode()) for n, p in passwords.items())
     groups = (AccountGroup(name="staff", members=("ann", "eve")),)
     made = Roster.of(AccountsSettings(required=True, static=static, groups=groups))
@@ -140,3 +143,47 @@ def test_digests_need_no_thread() -> None:
     assert (account, threads.done) == (Account(b"ann", frozenset(["staff"])), 0)
     assert isinstance(login(roster(), digest(b"ann", b"guess"))[0], UnauthorizedLogin)
     assert isinstance(login(roster(), digest(b"nobody", b"secret"))[0], UnauthorizedLogin)
+
+
+# ---------------------------------------------------------------- certificates
+
+
+@implementer(ICredentialsChecker)
+class Directory:
+    """Knows certificates by the organization of their subject."""
+
+    credentialInterfaces = (IVerifiedCertificate,)
+
+    def __init__(self, **says: Any) -> None:
+        self.says = says
+        self.asked: list[IVerifiedCertificate] = []
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        self.asked.append(credentials)
+        [organization] = credentials.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        said = self.says.get(organization.value, UnauthorizedLogin())
+        return fail(said) if isinstance(said, Exception) else succeed(said)
+
+
+def shown(name: str, organization: str = "") -> VerifiedCertificate:
+    return VerifiedCertificate((client_certificate(name, organization=organization),))
+
+
+def test_a_certificate_is_an_accounts() -> None:
+    made = roster(ann=b"secret")
+    verifyObject(ICredentialsChecker, CertificateChecker(made))
+    assert login(made, shown("ann"))[0] == Account(b"ann", frozenset(["staff"]))
+    assert isinstance(login(made, shown("bob"))[0], UnauthorizedLogin)
+
+
+def test_checkers_of_passwords_are_not_asked_of_certificates_and_the_reverse() -> None:
+    passwords, certificates = Elsewhere(eve="eve"), Directory(Example="eve")
+    made = roster(passwords, certificates, ann=b"secret")
+    assert login(made, shown("bob", "Example"))[0] == Account(b"eve", frozenset(["staff"]))
+    assert login(made, UsernamePassword(b"eve", b"x"))[0] == Account(b"eve", frozenset(["staff"]))
+    assert (passwords.asked, [one.name for one in certificates.asked]) == ([b"eve"], [b"bob"])
+    login(made, shown("ann", "Example"))
+    assert len(certificates.asked) == 1, "what is known here is not asked there"
+    assert isinstance(login(made, shown("bob", "Other"))[0], UnauthorizedLogin)
+    broken = roster(Directory(Example=OSError("down")))
+    assert isinstance(login(broken, shown("bob", "Example"))[0], OSError)

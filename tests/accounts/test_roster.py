@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
 
-from tests.accounts.samples import accounts_file, quick_hash
+from tests.accounts.samples import accounts_file, client_certificate, quick_hash
 from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.hashes import verify
 from twistedproxy.accounts.roster import Roster, checker_of, faults
-from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
+from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, CertificateAccount, StaticAccount
 from twistedproxy.settings.types import Settings
 
 HASH = quick_hash(b"secret")
@@ -113,7 +114,7 @@ def test_checkers_are_found_by_their_names() -> None:
         ("sys.path", "provides no ICredentialsChecker"),
         (
             "twisted.cred.checkers.AllowAnonymousAccess",
-            "checks no names and passwords: IUsernamePassword is not in its credentialInterfaces",
+            "checks neither passwords nor certificates: neither IUsernamePassword nor IVerifiedCertificate is in its ",
         ),
     ],
 )
@@ -152,3 +153,36 @@ def test_what_is_wrong_is_told_by_key(tmp_path: Path) -> None:
         ("accounts.static", "/nowhere/b cannot be read: No such file or directory", 1, "password_file"),
     ]
     assert told() == []
+
+
+def shown(common_name: str) -> VerifiedCertificate:
+    return VerifiedCertificate((client_certificate(common_name),))
+
+
+def test_certificates_are_those_of_accounts() -> None:
+    build = CertificateAccount(name="build", subject="CN=builder,O=Example", groups=("ci",))
+    static = (StaticAccount(name="ann", hash=HASH.decode()),)
+    made = roster(certificates=(build,), static=static)
+    by_subject = VerifiedCertificate((client_certificate("builder", organization="Example"),))
+    assert (made.certified(by_subject), by_subject.name) == (True, b"build")
+    assert made.account(b"build") == Account(b"build", frozenset(["ci"]))
+    assert made.certified(shown("ann"))
+    eve = shown("eve")
+    assert (made.certified(eve), eve.name) == (False, b"eve")
+    assert repr(made) == "<Roster accounts=2 checkers=0>"
+
+
+def test_an_authority_may_make_accounts() -> None:
+    made = roster(certificate_accounts="all")
+    assert made.certified(shown("eve"))
+    assert not made.certified(shown("a:b"))
+    assert made.account(b"eve") == Account(b"eve")
+
+
+def test_a_subject_that_cannot_be_read() -> None:
+    bad = CertificateAccount(name="build", subject="builder")
+    good = CertificateAccount(name="build", subject="CN=builder")
+    said = '"builder" is no subject in the form of RFC 4514'
+    assert told(certificates=(good, bad)) == [("accounts.certificates", said, 1, "subject")]
+    with pytest.raises(AccountsError, match="is no subject"):
+        roster(certificates=(good, bad))

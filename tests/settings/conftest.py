@@ -11,7 +11,8 @@ import pytest
 from hypothesis import strategies as st
 
 from twistedproxy.settings.access import AccessRule
-from twistedproxy.settings.accounts import AccountGroup, StaticAccount
+from twistedproxy.settings.account_entries import CERTIFICATE_FIELDS
+from twistedproxy.settings.accounts import AccountGroup, CertificateAccount, StaticAccount
 from twistedproxy.settings.blocklist_tables import ACTIONS, FORMATS
 from twistedproxy.settings.blocklists import Blocklist
 from twistedproxy.settings.keys import Key, tables
@@ -75,6 +76,11 @@ STATIC_ACCOUNTS = st.one_of(
     st.builds(StaticAccount, name=NAMES, password_file=st.just("$CREDENTIALS_DIRECTORY/ci")),
 )
 ACCOUNT_GROUPS = st.builds(AccountGroup, name=NAMES, members=st.lists(NAMES, max_size=2).map(tuple))
+CERTIFICATES = st.one_of(
+    st.builds(CertificateAccount, name=NAMES, subject=NAMES, groups=st.just(("staff",))),
+    st.builds(CertificateAccount, name=NAMES, email=NAMES),
+    st.builds(CertificateAccount, name=NAMES, sha256=st.just("0a:" * 31 + "ff")),
+)
 BLOCKLISTS = st.builds(
     Blocklist,
     name=st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,9}\Z").filter(lambda name: not name.startswith("local")),
@@ -139,6 +145,12 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(STATIC_ACCOUNTS, max_size=2).map(tuple)
         case "account groups":
             return st.lists(ACCOUNT_GROUPS, max_size=2).map(tuple)
+        case "certificate accounts":
+            return st.lists(CERTIFICATES, max_size=3).map(tuple)
+        case "certificate fields":
+            return st.permutations(CERTIFICATE_FIELDS).flatmap(
+                lambda fields: st.integers(1, len(fields)).map(lambda count: tuple(fields[:count]))
+            )
         case "dotted names":
             return st.lists(st.from_regex(r"\A[a-z]{1,5}(\.[a-z_]{1,5}){1,3}\Z"), max_size=2).map(tuple)
         case "schemes":

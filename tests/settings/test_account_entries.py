@@ -9,6 +9,8 @@ import pytest
 
 from twistedproxy.settings.account_entries import (
     check_account_group,
+    check_certificate_account,
+    check_certificate_field,
     check_dotted,
     check_group,
     check_name,
@@ -33,6 +35,11 @@ HASH = "$2b$12$abc"
         (check_static_account, {"name": "ann", "hash": HASH, "groups": ["a", "b"]}),
         (check_static_account, {"name": "ann", "password_file": "/etc/ann"}),
         (check_account_group, {"name": "staff", "members": []}),
+        (check_certificate_account, {"name": "build", "subject": "CN=build,OU=ci", "groups": ["ci"]}),
+        (check_certificate_account, {"name": "build", "uri": "spiffe://example.org/build"}),
+        (check_certificate_account, {"name": "build", "sha256": "0a" * 32}),
+        (check_certificate_account, {"name": "build", "sha256": ":".join(["0A"] * 32)}),
+        (check_certificate_field, "uri"),
     ],
 )
 def test_what_may_stand_there(check: Callable[[object], None], value: object) -> None:
@@ -62,6 +69,9 @@ def test_what_may_stand_there(check: Callable[[object], None], value: object) ->
         (check_dotted, "a.b c"),
         (check_static_account, "ann"),
         (check_account_group, ["staff"]),
+        (check_certificate_account, "CN=build"),
+        (check_certificate_field, "CN"),
+        (check_certificate_field, 1),
     ],
 )
 def test_what_may_not(check: Callable[[object], None], value: object) -> None:
@@ -86,6 +96,11 @@ def test_what_may_not(check: Callable[[object], None], value: object) -> None:
         (check_static_account, {"name": "a", "hash": HASH, "groups": ["x", "y z"]}, "groups[1]", "the name of a group"),
         (check_static_account, {"name": "a", "hash": HASH, "groups": "x"}, "groups", "a list"),
         (check_account_group, {"name": "a"}, "", "the key members"),
+        (check_certificate_account, {"name": "a"}, "", "one of the keys subject, email, dns, uri, sha256"),
+        (check_certificate_account, {"name": "a", "dns": "x", "uri": "y"}, "", "one of the keys subject, email"),
+        (check_certificate_account, {"name": "a", "subject": ""}, "subject", "what stands in the certificate"),
+        (check_certificate_account, {"name": "a", "email": "a\nb"}, "email", "what stands in the certificate"),
+        (check_certificate_account, {"name": "a", "sha256": "0a" * 31}, "sha256", "the SHA-256 of a certificate"),
         (check_account_group, {"name": "a", "members": [7]}, "members[0]", 'a name such as "ann"'),
     ],
 )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
+from twistedproxy.settings.accounts import (
+    AccountGroup,
+    AccountsSettings,
+    CertificateAccount,
+    StaticAccount,
+    has_accounts,
+)
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.load import load
 from twistedproxy.settings.problems import SettingsError
@@ -16,6 +22,8 @@ exempt_clients = ["loopback"]
 htpasswd_file = "/etc/twistedproxy/accounts"
 digest_file = "$CREDENTIALS_DIRECTORY/digests"
 group_file = "/etc/twistedproxy/groups"
+certificate_names = ["email", "cn"]
+certificate_accounts = "all"
 checkers = ["example_site.Checker"]
 schemes = ["digest", "basic"]
 realm = "example.com proxy"
@@ -36,6 +44,11 @@ hash = "$2b$12$abc"
 [[accounts.groups]]
 name = "staff"
 members = ["ann", "Jörg M."]
+
+[[accounts.certificates]]
+name = "build"
+subject = "CN=build,OU=ci"
+groups = ["robots"]
 """
 
 
@@ -56,6 +69,9 @@ def test_read_and_written_again() -> None:
             StaticAccount(name="ann", hash="$2b$12$abc"),
         ),
         groups=(AccountGroup(name="staff", members=("ann", "Jörg M.")),),
+        certificates=(CertificateAccount(name="build", subject="CN=build,OU=ci", groups=("robots",)),),
+        certificate_names=("email", "cn"),
+        certificate_accounts="all",
         checkers=("example_site.Checker",),
         schemes=("digest", "basic"),
         realm="example.com proxy",
@@ -66,6 +82,18 @@ def test_read_and_written_again() -> None:
     )
     written = annotated_toml(loaded.settings, loaded.sources)
     assert load(written, "b.toml").settings == loaded.settings
+
+
+@pytest.mark.parametrize("text", ['["cn", "cn"]', "[]", '["CN"]', '"cn"'])
+def test_fields_that_cannot_be_looked_at(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"accounts\.certificate_names"):
+        load(f"accounts.certificate_names = {text}", "a.toml")
+
+
+def test_certificates_are_accounts() -> None:
+    assert not has_accounts(AccountsSettings())
+    assert has_accounts(AccountsSettings(certificate_accounts="all"))
+    assert has_accounts(AccountsSettings(certificates=(CertificateAccount(name="a", dns="b"),)))
 
 
 def test_a_password_is_not_repeated() -> None:

@@ -332,6 +332,19 @@ hash = "$2b$12$abc"
     ]
 
 
+def test_accounts_of_certificates() -> None:
+    text = (
+        'downstream.listen = ["ssl:8443:clientCA=/ca:interface=127.0.0.1"]\naccounts.required = true\n'
+        'accounts.certificates = [{name = "build", dns = "a"}]\naccounts.certificate_accounts = "all"'
+    )
+    assert [line for line in describe(settings(text)) if "ccount" in line or "password" in line] == [
+        (
+            "Every request needs an account. Accounts are those of certificates (build) and everybody whose "
+            "certificate a listener takes; they are proven by certificate."
+        )
+    ]
+
+
 PUBLIC = 'downstream.listen = ["tcp:8080"]\naccess.clients = ["all"]\n'
 IN_CLEAR = (
     "names and passwords can be read on the way to port 8080 of every IPv4 address: listen with TLS (ssl:), or let "
@@ -353,6 +366,25 @@ IN_CLEAR = (
                 'accounts.required = true\naccounts.htpasswd_file = "/x"'
             ),
             [],
+        ),
+        (
+            'accounts.certificate_accounts = "all"',
+            ["accounts has certificates of clients, but no listener asks for one: give it clientCA=."],
+        ),
+        (
+            'downstream.listen = ["ssl:8080:clientCA=/ca"]\naccess.clients = ["all"]',
+            [],
+        ),
+        (
+            'downstream.listen = ["ssl:8080:clientCA=/ca:clientCertificate=optional"]\naccess.clients = ["all"]',
+            [
+                (
+                    "THIS IS AN OPEN PROXY: it listens on port 8080 of every IPv4 address with TLS and optional "
+                    "certificates of clients and serves everybody who can reach that. Strangers will use it in this "
+                    "machine's name: name the networks of your clients in access.clients, or listen on an address that "
+                    "only they can reach."
+                )
+            ],
         ),
         (
             'accounts.exempt_clients = ["loopback"]\naccounts.htpasswd_file = "/x"',

@@ -36,6 +36,16 @@ from twistedproxy.settings.problems import Unfit
         (r"tcp6:8080:interface=\:\:1", True, "port 8080 of ::1"),
         ("ssl:8443:privateKey=key.pem:interface=127.0.0.1", True, "port 8443 of 127.0.0.1 with TLS"),
         ("ssl:8443", False, "port 8443 of every IPv4 address with TLS"),
+        (
+            "ssl:8443:clientCA=/etc/ca.pem",
+            False,
+            "port 8443 of every IPv4 address with TLS and required certificates of clients",
+        ),
+        (
+            "haproxy:ssl:8443:clientCA=/etc/ca.pem:clientCertificate=optional:clientCRL=/etc/crl.pem",
+            False,
+            "port 8443 of every IPv4 address with TLS and optional certificates of clients",
+        ),
         ("tls:/etc/keys", False, "port 443 of every address with TLS"),
         (r"tls:path=/etc/a\:b:port=8443:interface=\:\:1", True, "port 8443 of ::1 with TLS"),
         ("unix:/run/proxy.sock", True, "the Unix socket /run/proxy.sock"),
@@ -127,7 +137,8 @@ def test_what_twisted_could_not_listen_on_is_refused(description: str, expected:
 )
 def test_the_arguments_of_each_kind_are_twisteds(kind: str, parse: object) -> None:
     names = [name for name in inspect.signature(parse).parameters if name not in ("factory", "reactor")]
-    assert tuple(names) == KINDS[kind]
+    ours = ("clientCA", "clientCertificate", "clientCRL") if kind == "ssl" else ()
+    assert (*names, *ours) == KINDS[kind]
 
 
 @pytest.mark.parametrize(
@@ -236,3 +247,38 @@ def test_a_very_long_description_takes_no_longer_than_it_is() -> None:
         parse_endpoint("haproxy:" * 100_000 + "tcp:80")
     with pytest.raises(Unfit):
         parse_endpoint("tcp:80" + ":x=" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("description", "plain"),
+    [
+        ("ssl:8443:privateKey=key.pem", "tcp:8443"),
+        (r"ssl:8443:/key.pem:/cert.pem::\:\:1:7", r"tcp:8443:interface=\:\:1:backlog=7"),
+        ("haproxy:ssl:port=1:backlog=2:interface=a", "tcp:1:interface=a:backlog=2"),
+    ],
+)
+def test_the_same_place_without_tls(description: str, plain: str) -> None:
+    assert parse_endpoint(description).plain == plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("clientCertificate=optional", '"clientCA=" with a file of authorities, since there is "clientCertificate="'),
+        ("clientCRL=/crl.pem", '"clientCA=" with a file of authorities, since there is "clientCRL="'),
+        ("clientCA=", '"clientCA=" with a file of authorities, since there is "clientCA="'),
+        ("clientCA=/ca:clientCertificate=yes", '"clientCertificate=required" or "clientCertificate=optional"'),
+    ],
+)
+def test_clients_certificates_need_authorities(arguments: str, expected: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        parse_endpoint(f"ssl:8443:{arguments}")
+    assert refused.value.expected == expected
+
+
+def test_only_listeners_with_tls_ask_for_certificates() -> None:
+    assert [parse_endpoint(one).client_certificates for one in ("tcp:1", "ssl:1", "ssl:1:clientCA=a")] == [
+        "",
+        "",
+        "required",
+    ]

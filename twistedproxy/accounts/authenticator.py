@@ -20,11 +20,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.certificates import IVerifiedCertificate, VerifiedCertificate
 from twistedproxy.accounts.checkers import DigestCredentials, InThread, portal_to
 from twistedproxy.accounts.checks import Asker, Check, Checks
 from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.nonces import Nonces
-from twistedproxy.accounts.remembered import Results
+from twistedproxy.accounts.remembered import CERTIFIED, Results
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.accounts.slowing import Slowing, place_of
 from twistedproxy.errors import CredentialsRefused
@@ -70,6 +71,7 @@ class Authenticator:
         self._nonces = Nonces(seconds)
         self._settings = settings
         self._roster: Roster | None = None
+        self._asks_of_certificates = False
         self._look_at = 0.0
         self._stamps: dict[str, object] = {}
         self._go_by(roster)
@@ -95,6 +97,7 @@ class Authenticator:
         self._slowing.longest = settings.slow_down
         self._checks.threads = settings.threads
         self._checks.portal = portal_to(roster, self._call)
+        self._asks_of_certificates = bool(roster.checkers_of(IVerifiedCertificate))
         same_checkers = before is not None and before.settings.checkers == settings.checkers
         if before is not None:
             self._results.go_by(roster, same_checkers=same_checkers)
@@ -146,6 +149,29 @@ class Authenticator:
             raise CredentialsRefused()
         return found.account
 
+    def identify_certificate(self, shown: VerifiedCertificate, request: Request) -> Account | Check:
+        """Whose request it is, by the certificate that its client has ``shown``; otherwise as `identify`."""
+        now = self._seconds()
+        roster = self._roster
+        if now >= self._look_at and roster is not None:
+            self._look(now, roster)
+        results = self._results
+        # No value of a field begins so.
+        key = results.key_of(b"\0" + shown.sha256)
+        found = results.get(key, now)
+        if found is not None:
+            if found.account is None:
+                raise CredentialsRefused()
+            return found.account
+        check = self._checks.under_way(key)
+        if check is None:
+            # Each waits for nobody but itself.
+            place = f"certificate {shown.sha256.hex()}"
+            quick = not self._asks_of_certificates
+            check = Check(self._checks, shown, name=b"", place=place, key=key, quick=quick, certified=True)
+            self._checks.add(check)
+        return _answer(check, request)
+
     def _ask(self, value: bytes, key: bytes, request: Request) -> Account | Check:
         if self._roster is None:
             raise CredentialsRefused("this proxy has no accounts")
@@ -164,12 +190,7 @@ class Authenticator:
                 place = place_of(request.client_address)
                 check = Check(self._checks, proof, name=credentials.name, place=place, key=key)
                 self._checks.add(check)
-        if not check.over:
-            check.askers.append(request)
-            return check
-        if check.account is None:
-            raise check.error or CredentialsRefused()
-        return check.account
+        return _answer(check, request)
 
     def _digest_check(self, response: DigestResponse, request: Request) -> Check:
         """The check of a Digest, which has to be for this very request. Raises `CredentialsRefused`."""
@@ -192,7 +213,8 @@ class Authenticator:
         if not check.key or self._roster is None:
             return
         if check.account is not None:
-            self._results.right(check.key, check.account, self._roster.hashes.get(check.account.name))
+            hashed = CERTIFIED if check.certified else self._roster.hashes.get(check.account.name)
+            self._results.right(check.key, check.account, hashed)
         elif isinstance(check.error, CredentialsRefused):
             self._results.wrong(check.key, check.name)
 
@@ -230,6 +252,16 @@ class _Once(DigestCredentials):
             return False
         self._nonces.use(response.nonce, response.number)
         return True
+
+
+def _answer(check: Check, request: Request) -> Account | Check:
+    """What ``check`` has come to; itself where it tells ``request`` later."""
+    if not check.over:
+        check.askers.append(request)
+        return check
+    if check.account is None:
+        raise check.error or CredentialsRefused()
+    return check.account
 
 
 def _is_for(uri: bytes, target: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.accounts.account import Account, IAccount
+from twistedproxy.accounts.certificates import IVerifiedCertificate
 from twistedproxy.accounts.hashes import verify
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.digest import DigestResponse
@@ -53,6 +54,7 @@ class PasswordChecker:
     def __init__(self, roster: Roster, in_thread: InThread) -> None:
         self._roster = roster
         self._in_thread = in_thread
+        self._others = roster.checkers_of(IUsernamePassword)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
         """The account's name; fails with `UnauthorizedLogin`."""
@@ -61,32 +63,12 @@ class PasswordChecker:
         hashed = roster.hashes.get(name)
         if hashed is not None:
             return self._in_thread(lambda: verify(hashed, password)).addCallback(_settled, name)
-        if roster.checkers:
-            return self._ask(credentials, 0)
+        if self._others:
+            return _ask(self._others, credentials)
         decoy = roster.decoy(name)
         if decoy is None:
             return fail(UnauthorizedLogin())
         return self._in_thread(lambda: verify(decoy, password)).addCallback(lambda _: _settled(False, name))
-
-    def _ask(self, credentials: Any, number: int) -> Deferred[AvatarId]:
-        """Ask the operator's checkers, from ``number`` on."""
-        checkers = self._roster.checkers
-        asked: Deferred[Any] = maybeDeferred(checkers[number].requestAvatarId, credentials)
-
-        def named(avatar: object) -> AvatarId:
-            if isinstance(avatar, str):
-                avatar = avatar.encode()
-            if not isinstance(avatar, bytes) or not avatar:
-                # Nobody in particular, as twisted.cred has it, is no account.
-                raise UnauthorizedLogin()
-            return avatar
-
-        def next_one(failure: Failure) -> Any:
-            failure.trap(UnauthorizedLogin)
-            return self._ask(credentials, number + 1) if number + 1 < len(checkers) else failure
-
-        answered: Deferred[Any] = asked.addCallback(named).addErrback(next_one)
-        return answered
 
 
 @implementer(ICredentialsChecker)
@@ -107,6 +89,23 @@ class DigestChecker:
         return succeed(name) if fits and digest is not None else fail(UnauthorizedLogin())
 
 
+@implementer(ICredentialsChecker)
+class CertificateChecker:
+    """Finds the accounts of certificates that are verified, by a roster and the operator's own checkers."""
+
+    credentialInterfaces = (IVerifiedCertificate,)
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._others = roster.checkers_of(IVerifiedCertificate)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
+        """The account's name; fails with `UnauthorizedLogin`."""
+        if self._roster.certified(credentials):
+            return succeed(credentials.name)
+        return _ask(self._others, credentials) if self._others else fail(UnauthorizedLogin())
+
+
 @implementer(IRealm)
 class Accounts:
     """The realm: what an account is once its name is proven."""
@@ -123,7 +122,29 @@ class Accounts:
 
 def portal_to(roster: Roster, in_thread: InThread) -> Portal:
     """The portal to the accounts of ``roster``."""
-    return Portal(Accounts(roster), [PasswordChecker(roster, in_thread), DigestChecker(roster)])
+    return Portal(
+        Accounts(roster), [PasswordChecker(roster, in_thread), DigestChecker(roster), CertificateChecker(roster)]
+    )
+
+
+def _ask(checkers: Sequence[Any], credentials: Any) -> Deferred[AvatarId]:
+    """Ask the operator's checkers, one after the other."""
+    asked: Deferred[Any] = maybeDeferred(checkers[0].requestAvatarId, credentials)
+
+    def named(avatar: object) -> AvatarId:
+        if isinstance(avatar, str):
+            avatar = avatar.encode()
+        if not isinstance(avatar, bytes) or not avatar:
+            # Nobody in particular, as twisted.cred has it, is no account.
+            raise UnauthorizedLogin()
+        return avatar
+
+    def next_one(failure: Failure) -> Any:
+        failure.trap(UnauthorizedLogin)
+        return _ask(checkers[1:], credentials) if len(checkers) > 1 else failure
+
+    answered: Deferred[Any] = asked.addCallback(named).addErrback(next_one)
+    return answered
 
 
 def _settled(fits: bool, name: bytes) -> AvatarId:

@@ -43,13 +43,15 @@ class Check:
     """Credentials that are being checked, of the client at ``place``, for all that have brought them.
 
     ``key`` is that of the credentials among results; nothing where they are never the same again. ``quick`` ones take
-    no thread. When it is ``over`` there is either an ``account`` or an ``error``.
+    no thread. ``certified`` ones are certificates, which nobody can guess. When it is ``over`` there is either an
+    ``account`` or an ``error``.
     """
 
     __slots__ = (
         "_checks",
         "account",
         "askers",
+        "certified",
         "credentials",
         "error",
         "key",
@@ -61,13 +63,22 @@ class Check:
     )
 
     def __init__(
-        self, checks: Checks, credentials: Any, *, name: bytes, place: str, key: bytes = b"", quick: bool = False
+        self,
+        checks: Checks,
+        credentials: Any,
+        *,
+        name: bytes,
+        place: str,
+        key: bytes = b"",
+        quick: bool = False,
+        certified: bool = False,
     ) -> None:
         self.credentials = credentials
         self.name = name
         self.place = place
         self.key = key
         self.quick = quick
+        self.certified = certified
         self.askers: list[Asker] = []
         self.running = self.over = False
         self.account: Account | None = None
@@ -186,7 +197,8 @@ class Checks:
     def _not_passed(self, failure: Failure, check: Check) -> None:
         if failure.check(UnauthorizedLogin):
             check.error = CredentialsRefused()
-            self.slowing.failed(check.place)
+            if not check.certified:
+                self.slowing.failed(check.place)
         else:
             self._log.failure("the accounts could not be asked", failure)
             check.error = AccountsUnavailable()

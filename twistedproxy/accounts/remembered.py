@@ -20,6 +20,9 @@ REFUSED_FOR: Final = 10.0
 
 _MOST_REFUSED: Final = 1000
 
+CERTIFIED: Final = b"certificate"
+"""What a certificate fits, in the place of a hash. With another roster it has to be looked at anew."""
+
 
 class Remembered(NamedTuple):
     """Credentials that were checked. ``account`` is None for wrong ones, ``hash`` what they fitted, if that is here."""

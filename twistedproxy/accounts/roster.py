@@ -18,6 +18,7 @@ from twisted.python.reflect import namedAny
 from twistedproxy.access.addresses import AddressSet
 from twistedproxy.accounts import hashes
 from twistedproxy.accounts.account import Account
+from twistedproxy.accounts.certificates import CertificateNaming, IVerifiedCertificate, VerifiedCertificate, key_of
 from twistedproxy.accounts.files import (
     AccountsError,
     located,
@@ -27,11 +28,14 @@ from twistedproxy.accounts.files import (
     read_hashes,
 )
 from twistedproxy.reading import Stamp, stamp
-from twistedproxy.settings.accounts import AccountsSettings, StaticAccount, has_accounts
+from twistedproxy.settings.accounts import AccountsSettings, CertificateAccount, StaticAccount, has_accounts
 from twistedproxy.settings.load import Fault
+from twistedproxy.settings.spelling import toml_string
 from twistedproxy.settings.types import Settings
 
 T = TypeVar("T")
+
+_CHECKED: Final = (IUsernamePassword, IVerifiedCertificate)
 
 NO_GROUPS: Final[frozenset[str]] = frozenset()
 
@@ -40,18 +44,21 @@ NO_GROUPS: Final[frozenset[str]] = frozenset()
 class Roster:
     """The accounts, by name. Made with `of`.
 
-    ``hashes`` are those of passwords, ``digests`` those for the scheme Digest. ``files`` are those that it was read
-    from, with what tells whether they have changed since.
+    ``hashes`` are those of passwords, ``digests`` those for the scheme Digest, and ``naming`` tells whose a certificate
+    is. ``checkers`` are the operator's. ``files`` are those that it was read from, with what tells whether they have
+    changed since.
     """
 
     settings: AccountsSettings
     hashes: Mapping[bytes, bytes]
     digests: Mapping[bytes, bytes]
     groups: Mapping[bytes, frozenset[str]]
+    naming: CertificateNaming
     checkers: Sequence[Any]
     exempt: AddressSet
     files: Mapping[str, Stamp]
     decoys: Sequence[bytes]
+    with_certificates: frozenset[bytes]
 
     @classmethod
     def of(cls, settings: AccountsSettings, environment: Mapping[str, str] = os.environ) -> Roster | None:
@@ -69,8 +76,21 @@ class Roster:
 
     @property
     def count(self) -> int:
-        """How many accounts there are, but for those that only checkers know."""
-        return len(self.hashes.keys() | self.digests.keys())
+        """How many accounts there are, but for those that only checkers or authorities know."""
+        return len(self.hashes.keys() | self.digests.keys() | self.with_certificates)
+
+    def checkers_of(self, kind: Any) -> list[Any]:
+        """The operator's checkers of credentials of that kind, an interface."""
+        return [one for one in self.checkers if any(those.isOrExtends(kind) for those in one.credentialInterfaces)]
+
+    def certified(self, shown: VerifiedCertificate) -> bool:
+        """Whether a client's certificate is that of an account in here; its ``name`` is what it says from now on."""
+        name = shown.name = self.naming.name(shown.said)
+        if not name:
+            return False
+        if self.settings.certificate_accounts == "all":
+            return True
+        return name in self.with_certificates or name in self.hashes or name in self.digests
 
     def needed_from(self, client: str) -> bool:
         """Whether a request of the client at an address needs an account."""
@@ -122,6 +142,9 @@ def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapp
         else:
             passwords[name] = took(partial(_static_hash, one), b"")
         groups.setdefault(name, set()).update(one.groups)
+    for entry in settings.certificates:
+        took(partial(_known_by, entry), None)
+        groups.setdefault(entry.name.encode(), set()).update(entry.groups)
     if mistakes:
         raise AccountsError("\n".join(mistakes))
     for group in settings.groups:
@@ -132,11 +155,20 @@ def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapp
         hashes=passwords,
         digests=digests,
         groups={name: frozenset(those) for name, those in groups.items() if those},
+        naming=CertificateNaming(settings.certificates, settings.certificate_names),
         checkers=checkers,
         exempt=AddressSet.of(settings.exempt_clients, look_inside=False),
         files=files,
         decoys=tuple(passwords.values()),
+        with_certificates=frozenset(entry.name.encode() for entry in settings.certificates),
     )
+
+
+def _known_by(entry: CertificateAccount) -> None:
+    try:
+        key_of(entry)
+    except ValueError:
+        raise AccountsError(f"{toml_string(entry.subject)} is no subject in the form of RFC 4514") from None
 
 
 def _static_hash(account: StaticAccount) -> bytes:
@@ -167,11 +199,10 @@ def checker_of(name: str) -> Any:
         raise AccountsError(f"{name} cannot be imported: {type(error).__name__}: {error}") from None
     if not ICredentialsChecker.providedBy(found):
         raise AccountsError(f"{name} provides no ICredentialsChecker")
-    if not any(
-        IUsernamePassword.isOrExtends(one) or one.isOrExtends(IUsernamePassword) for one in found.credentialInterfaces
-    ):
+    if not any(one.isOrExtends(kind) for one in found.credentialInterfaces for kind in _CHECKED):
         raise AccountsError(
-            f"{name} checks no names and passwords: IUsernamePassword is not in its credentialInterfaces"
+            f"{name} checks neither passwords nor certificates: neither IUsernamePassword nor IVerifiedCertificate is "
+            "in its credentialInterfaces"
         )
     return found
 
@@ -192,6 +223,9 @@ def faults(settings: Settings, environment: Mapping[str, str] = os.environ) -> I
         within = "hash" if account.hash else "password_file"
         for line in _mistakes(AccountsSettings(static=(account,)), environment):
             yield "accounts.static", Fault(line, number, within)
+    for number, entry in enumerate(wanted.certificates):
+        for line in _mistakes(AccountsSettings(certificates=(entry,)), environment):
+            yield "accounts.certificates", Fault(line, number, "subject")
     for number, name in enumerate(wanted.checkers):
         try:
             checker_of(name)

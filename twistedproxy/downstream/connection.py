@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 
+from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.exchange import Exchange, Reached
 from twistedproxy.opaque import OpaqueExchange
+from twistedproxy.tls.listening import verified_chain
 
 if TYPE_CHECKING:
     from twistedproxy.downstream.factory import DownstreamFactory
@@ -43,6 +45,8 @@ class ClientConnection(Protocol):
         self.deadline_bucket = 0
         self.lingering = False
         """Whether it only waits for its client to close."""
+        self._shown: VerifiedCertificate | None = None
+        self._looked = False
         self.gone = False
         """Whether it is gone, or somebody else's."""
         self._factory = factory
@@ -66,6 +70,15 @@ class ClientConnection(Protocol):
         host = self._transport.getHost()
         address = getattr(host, "host", "").partition("%")[0]
         return Reached(address, getattr(host, "port", 0), ISSLTransport.providedBy(self.transport))
+
+    @property
+    def certificate(self) -> VerifiedCertificate | None:
+        """What its client has shown in the handshake with the listener; None where that was nothing."""
+        if not self._looked:
+            self._looked = True
+            chain = verified_chain(self.transport)
+            self._shown = VerifiedCertificate(chain) if chain else None
+        return self._shown
 
     def send_at_once(self) -> None:
         """Let the system hold no small piece back, where there is such a thing (TCP_NODELAY)."""

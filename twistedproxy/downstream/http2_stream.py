@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 
+from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.downstream.pages import error_page
 from twistedproxy.errors import ProxyError, RequestTimeout, UpgradeFailed
 from twistedproxy.exchange import Exchange, Protocols, Reached
@@ -98,6 +99,11 @@ class RequestStream(Stream):
     def reached(self) -> Reached:
         """Where the client has found us."""
         return self._connection.reached
+
+    @property
+    def certificate(self) -> VerifiedCertificate | None:
+        """What the client has shown."""
+        return self._connection.certificate
 
     # ------------------------------------------------------------ the request
 

@@ -1,7 +1,7 @@
 """The operator's file in, typed and frozen Settings out; every error with its place."""
 
 from twistedproxy.settings.access import AccessRule, AccessSettings
-from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
+from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, CertificateAccount, StaticAccount
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
 from twistedproxy.settings.load import Loaded, load
@@ -25,6 +25,7 @@ __all__ = [
     "AccessSettings",
     "AccountGroup",
     "AccountsSettings",
+    "CertificateAccount",
     "ControlSettings",
     "DownstreamSettings",
     "ForwardingSettings",

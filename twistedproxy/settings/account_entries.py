@@ -1,4 +1,4 @@
-"""What may stand in the lists of ``accounts``: accounts and groups as tables, schemes, and names of checkers."""
+"""What may stand in the lists of ``accounts``: accounts, groups and certificates as tables, and words."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from twistedproxy.settings.spelling import toml_string
 
 SCHEMES: Final = ("digest", "basic")
 
+CERTIFICATE_FIELDS: Final = ("cn", "email", "dns", "uri")
+"""Where the name of an account may stand in a certificate: the common name of its subject, and alternative names."""
+
 LONGEST_NAME: Final = 255
 """Bytes in UTF-8 of an account's name."""
 
 _DOTTED: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31}")
 _REALM: Final = re.compile(r"[ !#-\[\]-~]{1,64}")
 
 Checks = Mapping[str, Callable[[object], None]]
@@ -75,6 +79,21 @@ def check_account_group(entry: object) -> None:
         raise Unfit("the key members, with the names of the accounts")
 
 
+def check_certificate_account(entry: object) -> None:
+    """Accept one table of ``accounts.certificates``; else `Unfit` says what is wrong, and in which of its keys."""
+    table = _table(entry, _CERTIFICATE, 'a table such as { name = "build", subject = "CN=build,OU=ci" }')
+    if sum(key in table for key in CERTIFICATE_KEYS) != 1:
+        raise Unfit(f"one of the keys {', '.join(CERTIFICATE_KEYS)}")
+
+
+def check_certificate_field(value: object) -> None:
+    """Accept the name of a field of a certificate."""
+    if value not in CERTIFICATE_FIELDS:
+        close = get_close_matches(value.lower(), CERTIFICATE_FIELDS, 1) if isinstance(value, str) else []
+        hint = f"did you mean {toml_string(close[0])}?" if close else ""
+        raise Unfit('"cn", "email", "dns" or "uri"', hint)
+
+
 def _table(entry: object, checks: Checks, noun: str) -> Mapping[str, object]:
     if not isinstance(entry, Mapping):
         raise Unfit(noun)
@@ -119,6 +138,23 @@ def _hash(value: object) -> None:
         raise Unfit(message='expected the hash of a password, such as "$2b$12$...": pyproxyctl passwd makes one')
 
 
+def _text(value: object) -> None:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Unfit("what stands in the certificate, in printable characters")
+
+
+def _fingerprint(value: object) -> None:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise Unfit("the SHA-256 of a certificate: 64 hexadecimal digits, with colons between pairs or without")
+
+
+CERTIFICATE_KEYS: Final = ("subject", "email", "dns", "uri", "sha256")
+"""By what a table of ``accounts.certificates`` may know a certificate."""
+
+_CERTIFICATE: Final[Checks] = MappingProxyType(
+    {"name": check_name, "groups": _each(check_group), "sha256": _fingerprint}
+    | dict.fromkeys(CERTIFICATE_KEYS[:-1], _text)
+)
 _STATIC: Final[Checks] = MappingProxyType(
     {"name": check_name, "hash": _hash, "password_file": check_credential, "groups": _each(check_group)}
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from twistedproxy.settings.kinds import count, duration, special, switch
+from twistedproxy.settings.kinds import choice, count, duration, special, switch
 
 
 class StaticAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -23,6 +23,18 @@ class AccountGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     name: str
     members: tuple[str, ...]
+
+
+class CertificateAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """An account, and the certificate that is its client's; exactly one of the last five is not empty."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    subject: str = ""
+    email: str = ""
+    dns: str = ""
+    uri: str = ""
+    sha256: str = ""
 
 
 class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,6 +106,38 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             examples=[[{"name": "staff", "members": ["ann", "bob"]}]],
         ),
     ] = ()
+    certificates: Annotated[
+        tuple[CertificateAccount, ...],
+        special(
+            "certificate accounts",
+            "Whose a client's certificate is, where a listener takes them (`clientCA`): a table "
+            "`[[accounts.certificates]]` for each. `name` is the account's, `groups` those it is in, and one of these "
+            "says which certificate it is: `subject`, the whole of it as RFC 4514 writes it (the most special part "
+            "first); `email`, `dns` or `uri`, an alternative name; `sha256`, its fingerprint. An account may have "
+            "several.",
+            examples=[[{"name": "build", "subject": "CN=build,OU=ci,O=Example"}]],
+        ),
+    ] = ()
+    certificate_names: Annotated[
+        tuple[str, ...],
+        special(
+            "certificate fields",
+            "Where a client's certificate has the name of its account, when none of `certificates` is it: in the "
+            "first of these that it has. `cn` is the subject's common name; `email`, `dns` and `uri` are alternative "
+            "names. One that has two different ones there names nobody.",
+            examples=[["email"]],
+        ),
+    ] = ("cn", "email", "dns", "uri")
+    certificate_accounts: Annotated[
+        Literal["listed", "all"],
+        choice(
+            "Which of those names are accounts: `listed` takes those that are in one of the files, in `static` or in "
+            "`certificates`, and what `checkers` say of others; `all` takes every name, since the authority knows whom "
+            "it has signed.",
+            ("listed", "all"),
+            examples=["all"],
+        ),
+    ] = "listed"
     checkers: Annotated[
         tuple[str, ...],
         special(
@@ -154,6 +198,16 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ] = 2
 
 
+def has_passwords(accounts: AccountsSettings) -> bool:
+    """Whether the settings know of anybody who may have a password."""
+    return bool(accounts.htpasswd_file or accounts.digest_file or accounts.static or accounts.checkers)
+
+
+def has_certificates(accounts: AccountsSettings) -> bool:
+    """Whether the settings make accounts of clients' certificates alone."""
+    return bool(accounts.certificates or accounts.certificate_accounts == "all")
+
+
 def has_accounts(accounts: AccountsSettings) -> bool:
     """Whether the settings know of anybody who may have an account."""
-    return bool(accounts.htpasswd_file or accounts.digest_file or accounts.static or accounts.checkers)
+    return has_passwords(accounts) or has_certificates(accounts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from twistedproxy.settings.access import AccessSettings
-from twistedproxy.settings.accounts import AccountsSettings, has_accounts
-from twistedproxy.settings.endpoints import Endpoint, parse_endpoint
+from twistedproxy.settings.accounts import AccountsSettings, has_accounts, has_certificates, has_passwords
+from twistedproxy.settings.endpoints import REQUIRED, Endpoint, parse_endpoint
 from twistedproxy.settings.hosts import DEFAULTS
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.keys import suggested_variable
@@ -47,9 +47,11 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
                 "clients elsewhere will be refused: set access.clients."
             )
     elif reaches_everybody(access.clients) and not _guarded(settings.accounts):
-        if beyond:
+        # Where clients have to show a certificate, no stranger comes in.
+        open_to_all = [endpoint for endpoint in beyond if endpoint.client_certificates != REQUIRED]
+        if open_to_all:
             yield (
-                f"THIS IS AN OPEN PROXY: it listens on {_sentences(beyond)} and serves everybody who can "
+                f"THIS IS AN OPEN PROXY: it listens on {_sentences(open_to_all)} and serves everybody who can "
                 "reach that. Strangers will use it in this machine's name: name the networks of your "
                 "clients in access.clients, or listen on an address that only they can reach."
             )
@@ -135,25 +137,34 @@ def _about_accounts(accounts: AccountsSettings, endpoints: Sequence[Endpoint], a
         yield "accounts.exempt_clients means nothing unless accounts.required is true."
     elif accounts.required and reaches_everybody(accounts.exempt_clients):
         yield "accounts.required means nothing: accounts.exempt_clients are everybody."
+    if has_certificates(accounts) and not any(one.client_certificates for one in endpoints):
+        yield "accounts has certificates of clients, but no listener asks for one: give it clientCA=."
     readable = [one for one in endpoints if one.loopback_only is False and one.kind not in ("ssl", "tls")]
-    if readable and "basic" in accounts.schemes and has_accounts(accounts):
+    if readable and "basic" in accounts.schemes and has_passwords(accounts):
         yield (
             f"names and passwords can be read on the way to {_sentences(readable)}: listen with TLS (ssl:), or let "
             'accounts.schemes be ["digest"].'
         )
 
 
-def _accounts(accounts: AccountsSettings) -> Iterator[str]:
+def _accounts(accounts: AccountsSettings, by_certificate: bool) -> Iterator[str]:
     if not (accounts.required or has_accounts(accounts)):
         return
     sources = [one for one in (accounts.htpasswd_file, accounts.digest_file) if one]
     if accounts.static:
         sources.append(f"the settings ({_joined(one.name for one in accounts.static)})")
+    if accounts.certificates:
+        sources.append(f"certificates ({_joined(one.name for one in accounts.certificates)})")
+    if accounts.certificate_accounts == "all":
+        sources.append("everybody whose certificate a listener takes")
     sources += accounts.checkers
     exempt = f", but for those of {_clients(accounts.exempt_clients)}" if accounts.exempt_clients else ""
     need = f"Every request needs an account{exempt}" if accounts.required else "No request needs an account"
     whose = _joined(sources) or "nobody"
-    yield f"{need}. Accounts are those of {whose}; they are proven by {_joined(accounts.schemes)}."
+    proven = [*(accounts.schemes if has_passwords(accounts) else ()), *(["certificate"] if by_certificate else ())]
+    yield f"{need}. Accounts are those of {whose}; they are proven by {_joined(proven or accounts.schemes)}."
+    if not has_passwords(accounts):
+        return
     slow = f"waits for up to {duration_text(accounts.slow_down)}" if accounts.slow_down else "does not wait"
     kept = f"for {duration_text(accounts.cache_ttl)}" if accounts.cache_ttl else "not at all"
     yield f"A right password is remembered {kept}; an address that brought a wrong one {slow} with the next."
@@ -247,7 +258,8 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield f"It serves {_clients(access.clients)}; other clients are refused."
     yield _tunnels(access)
     yield from _rules(access)
-    yield from _accounts(settings.accounts)
+    by_certificate = any(parse_endpoint(one).client_certificates for one in settings.downstream.listen)
+    yield from _accounts(settings.accounts, by_certificate)
     refused = _joined(access.refuse_destinations)
     yield f"It never connects to its own listeners{f', nor to these: {refused}' if refused else ''}."
     yield from _privacy(settings)

@@ -16,7 +16,8 @@ from typing import Final
 
 from twistedproxy.settings.problems import Unfit
 
-_HAPROXY: Final = "haproxy:"
+HAPROXY: Final = "haproxy:"
+"""What stands before the description of an endpoint whose clients come by way of another proxy."""
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]*")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _OCTAL = re.compile(r"[0-7]{1,4}")
@@ -35,6 +36,9 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "backlog",
             "extraCertChain",
             "dhParameters",
+            "clientCA",
+            "clientCertificate",
+            "clientCRL",
         ),
         "tls": ("path", "port", "backlog", "interface"),
         "unix": ("address", "mode", "backlog", "lockfile"),
@@ -48,7 +52,10 @@ _NEEDED: Final[Mapping[str, str]] = MappingProxyType(
 )
 _DEFAULT_INTERFACE: Final[Mapping[str, str]] = MappingProxyType({"tcp": "", "ssl": "", "tcp6": "::", "tls": "::"})
 _CREDENTIALS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"ssl": ("privateKey", "certKey", "extraCertChain", "dhParameters"), "tls": ("path",)}
+    {
+        "ssl": ("privateKey", "certKey", "extraCertChain", "dhParameters", "clientCA", "clientCRL"),
+        "tls": ("path",),
+    }
 )
 """The arguments of each kind that may be a path of systemd's credentials."""
 
@@ -57,6 +64,10 @@ _PART = re.compile(r"(?:(?P<name>(?:[^:=\\]|\\.)*)=)?(?P<value>(?:[^:\\]|\\.)*)(
 """One part between colons, as it is written."""
 
 _SYSTEMD_DOMAINS = ("INET", "INET6", "UNIX")
+
+REQUIRED: Final = "required"
+OPTIONAL: Final = "optional"
+"""What ``clientCertificate`` may say; the former where only ``clientCA`` is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,23 @@ class Endpoint:
         port = self.arguments.get("port", "443")
         where = {"": "every IPv4 address", "0.0.0.0": "every IPv4 address", "::": "every address"}
         secured = " with TLS" if self.kind in ("ssl", "tls") else ""
+        if self.client_certificates:
+            secured += f" and {self.client_certificates} certificates of clients"
         return f"port {port} of {where.get(interface, interface)}{secured}"
+
+    @property
+    def client_certificates(self) -> str:
+        """Whether its clients show certificates: `REQUIRED`, `OPTIONAL`, or nothing where they are not asked."""
+        if self.kind != "ssl" or "clientCA" not in self.arguments:
+            return ""
+        return self.arguments.get("clientCertificate", REQUIRED)
+
+    @property
+    def plain(self) -> str:
+        """The description of one of the kind ``tcp`` at the same place."""
+        arguments = self.arguments
+        named = [f"{name}={_escaped(arguments[name])}" for name in ("interface", "backlog") if name in arguments]
+        return ":".join(("tcp", arguments["port"], *named))
 
 
 def loopback_only(description: str) -> bool | None:
@@ -118,7 +145,7 @@ def parse_endpoint(description: str) -> Endpoint:
     if not description.isprintable():
         raise Unfit("an endpoint of printable characters")
     # The PROXY protocol stands in front of another endpoint, and that one says who can reach it.
-    parts = _split(description.removeprefix(_HAPROXY))
+    parts = _split(description.removeprefix(HAPROXY))
     kind, named = parts[0]
     if named is not None or len(parts) < 2 or not _KIND.fullmatch(kind) or kind == "haproxy":
         raise _not_an_endpoint(description)
@@ -134,6 +161,10 @@ def parse_endpoint(description: str) -> Endpoint:
             raise Unfit("the domain INET, INET6 or UNIX")
         if ("index" in arguments) == ("name" in arguments):
             raise Unfit('either "name=" or "index=", to say which of systemd\'s sockets')
+    if kind == "ssl" and not arguments.get("clientCA"):
+        for name in ("clientCA", "clientCertificate", "clientCRL"):
+            if name in arguments:
+                raise Unfit(f'"clientCA=" with a file of authorities, since there is "{name}="')
     return Endpoint(kind, MappingProxyType(arguments))
 
 
@@ -148,7 +179,7 @@ def expand_credentials(description: str, environment: Mapping[str, str]) -> str:
     credentials = _CREDENTIALS.get(kind)
     if credentials is None:
         return description
-    parts = _PART.finditer(description, len(_HAPROXY) if description.startswith(_HAPROXY) else 0)
+    parts = _PART.finditer(description, len(HAPROXY) if description.startswith(HAPROXY) else 0)
     expanded = [description[: next(parts).end()]]
     position = 0
     for part in parts:
@@ -286,6 +317,11 @@ def _check_mode(value: str) -> None:
         raise Unfit('the mode of the socket in octal, such as "mode=660"')
 
 
+def _check_client_certificate(value: str) -> None:
+    if value not in (REQUIRED, OPTIONAL):
+        raise Unfit(f'"clientCertificate={REQUIRED}" or "clientCertificate={OPTIONAL}"')
+
+
 def _check_lockfile(value: str) -> None:
     if value not in ("0", "1"):
         raise Unfit('"lockfile=0" or "lockfile=1"')
@@ -299,5 +335,6 @@ _ARGUMENT_CHECKS: Final[Mapping[str, Callable[[str], None]]] = MappingProxyType(
         "index": _check_index,
         "mode": _check_mode,
         "lockfile": _check_lockfile,
+        "clientCertificate": _check_client_certificate,
     }
 )

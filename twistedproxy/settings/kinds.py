@@ -20,6 +20,8 @@ from twistedproxy.settings import quantities
 from twistedproxy.settings.access_rules import check_access_rule
 from twistedproxy.settings.account_entries import (
     check_account_group,
+    check_certificate_account,
+    check_certificate_field,
     check_dotted,
     check_realm,
     check_scheme,
@@ -257,6 +259,14 @@ def _schemes(value: object) -> object:
     return entries
 
 
+def _fields(value: object) -> object:
+    entries = _list(value)
+    assert isinstance(entries, tuple)
+    if not entries or len({str(entry) for entry in entries}) < len(entries):
+        raise Unfit("at least one field, each only once")
+    return entries
+
+
 def _spell_duration(value: object) -> str:
     assert isinstance(value, float)
     text = quantities.duration_text(value)
@@ -303,6 +313,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("credential path", "a string", _credential_path),
             Kind("static accounts", "a list of tables", _list, each=check_static_account),
             Kind("account groups", "a list of tables", _list, each=check_account_group),
+            Kind("certificate accounts", "a list of tables", _list, each=check_certificate_account),
+            Kind("certificate fields", 'a list such as ["cn", "email"]', _fields, each=check_certificate_field),
             Kind("dotted names", 'a list such as ["example_site.Checker"]', _list, each=check_dotted),
             Kind("schemes", 'a list such as ["digest", "basic"]', _schemes, each=check_scheme),
             Kind("realm", "a string", _realm),

@@ -37,7 +37,11 @@ class DownstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             "Where clients connect: one Twisted endpoint description for each listener, such as "
             "`tcp:8080:interface=127.0.0.1`, `tcp6:8080`, `unix:/run/twistedproxy/proxy.sock` or "
             "`systemd:domain=INET:name=proxy`. Colons inside an argument are written `\\:`. Who may use a "
-            "listener that other machines can reach is said by `access.clients`.",
+            "listener that other machines can reach is said by `access.clients`. One with TLS is "
+            "`ssl:8443:privateKey=/etc/key.pem:certKey=/etc/chain.pem`, whose files are read again at a reload; it "
+            "asks clients for certificates with `clientCA=`, a file with the authorities that sign them, "
+            "`clientCertificate=required` (as without it) or `optional`, and `clientCRL=`, a file with lists of those "
+            "that are revoked.",
             examples=[["tcp:8080:interface=192.168.1.1", "unix:/run/twistedproxy/proxy.sock"]],
         ),
     ] = ("tcp:8080:interface=127.0.0.1",)
