@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -20,6 +20,7 @@ from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.authenticator import LOOK, Authenticator
 from twistedproxy.accounts.certificates import IVerifiedCertificate, VerifiedCertificate
 from twistedproxy.accounts.checks import Check
+from twistedproxy.accounts.directory import DirectoryUnavailable, Found
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
 from twistedproxy.http.digest import digest_of
@@ -432,3 +433,16 @@ def test_checkers_may_take_their_time(gate: Gate, logged_errors: LoggedErrors) -
     gate.clock.advance(30)
     assert [type(one) for one in third.told] == [AccountsUnavailable]
     assert len(logged_errors.flush()) == 1
+
+
+def test_a_directory_that_is_down_is_told_of_in_a_line(gate: Gate, logged_errors: LoggedErrors) -> None:
+    class Down:
+        def find(self, reactor: object, name: bytes, password: bytes) -> Deferred[Found]:
+            return fail(DirectoryUnavailable("ldaps://h: refused"))
+
+    made = Roster.of(gate.settings)
+    assert made is not None
+    object.__setattr__(made, "directories", (Down(),))
+    gate.authenticator.use(made)
+    assert isinstance(gate.ask(basic(b"eve", b"secret")), AccountsUnavailable)
+    assert logged_errors.flush_messages() == ["a directory could not be asked: ldaps://h: refused"]

@@ -22,9 +22,11 @@ from twistedproxy.accounts.checkers import (
     CertificateChecker,
     DigestChecker,
     DigestCredentials,
+    DirectoryChecker,
     PasswordChecker,
     portal_to,
 )
+from twistedproxy.accounts.directory import DirectoryUnavailable, Found
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.digest import DigestResponse, digest_of
 from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
@@ -187,3 +189,46 @@ def test_checkers_of_passwords_are_not_asked_of_certificates_and_the_reverse() -
     assert isinstance(login(made, shown("bob", "Other"))[0], UnauthorizedLogin)
     broken = roster(Directory(Example=OSError("down")))
     assert isinstance(login(broken, shown("bob", "Example"))[0], OSError)
+
+
+# ---------------------------------------------------------------- directories
+
+
+class Known:
+    """A directory that knows eve and ann, however they are spelled."""
+
+    def find(self, reactor: Any, name: bytes, password: bytes) -> Deferred[Found]:
+        if name.lower() not in (b"eve", b"ann") or password != b"secret":
+            return fail(UnauthorizedLogin())
+        return succeed(Found(name.lower(), frozenset(["elsewhere"])))
+
+
+def with_directories(*directories: Any) -> Roster:
+    made = roster(Elsewhere(bob="bob"), ann=b"word")
+    object.__setattr__(made, "directories", directories)
+    return made
+
+
+def test_a_directory_is_asked_of_names_that_are_not_here() -> None:
+    made = with_directories(Known())
+    verifyObject(ICredentialsChecker, DirectoryChecker(Known(), made, None))  # type: ignore[arg-type]  # a double
+    found = login(made, UsernamePassword(b"EVE", b"secret"))[0]
+    assert found == Account(b"eve", frozenset(["staff", "elsewhere"]), frozenset(["elsewhere"]))
+    assert type(found.name) is bytes
+    assert login(made, UsernamePassword(b"bob", b"x"))[0] == Account(b"bob"), "checkers come after it"
+    assert isinstance(login(made, UsernamePassword(b"eve", b"word"))[0], UnauthorizedLogin)
+
+
+def test_nobody_is_another_by_another_spelling() -> None:
+    """The account ann is one in the settings, with a password there."""
+    made = with_directories(Known())
+    for name in (b"ann", b"Ann"):
+        assert isinstance(login(made, UsernamePassword(name, b"secret"))[0], UnauthorizedLogin)
+
+
+def test_a_directory_that_cannot_be_asked_does_not_let_others_decide() -> None:
+    class Down:
+        def find(self, reactor: Any, name: bytes, password: bytes) -> Deferred[Found]:
+            return fail(DirectoryUnavailable("down"))
+
+    assert isinstance(login(with_directories(Down()), UsernamePassword(b"bob", b"x"))[0], DirectoryUnavailable)

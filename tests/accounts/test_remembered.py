@@ -6,9 +6,9 @@ from twisted.internet.task import Clock
 
 from tests.accounts.samples import quick_hash
 from twistedproxy.accounts.account import Account
-from twistedproxy.accounts.remembered import REFUSED_FOR, Results
+from twistedproxy.accounts.remembered import CERTIFIED, REFUSED_FOR, Results
 from twistedproxy.accounts.roster import Roster
-from twistedproxy.settings.accounts import AccountsSettings, StaticAccount
+from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, StaticAccount
 
 ANN = Account(b"ann")
 
@@ -111,3 +111,26 @@ def test_what_is_not_right_any_more_is_known_to_be_wrong() -> None:
     assert found is not None
     assert found.account is None
     assert repr(known) == "<Results right=0 wrong=1>"
+
+
+def test_what_a_directory_said_stays_with_the_same_directories() -> None:
+    """Its groups too; those of the new roster come to them."""
+    known, clock = results()
+    key = known.key_of(b"x")
+    known.right(key, Account(b"eve", frozenset(["far"]), frozenset(["far"])), None)
+    after = Roster.of(AccountsSettings(required=True, groups=(AccountGroup(name="near", members=("eve",)),)))
+    assert after is not None
+    known.go_by(after, same_checkers=True)
+    found = known.get(key, clock.seconds())
+    assert found is not None
+    assert found.account == Account(b"eve", frozenset(["far", "near"]), frozenset(["far"]))
+    known.go_by(after, same_checkers=False)
+    assert known.get(key, clock.seconds()) is None
+
+
+def test_certificates_are_looked_at_anew() -> None:
+    known, clock = results()
+    key = known.key_of(b"x")
+    known.right(key, ANN, CERTIFIED)
+    known.go_by(roster(ann=quick_hash(b"a")), same_checkers=True)
+    assert known.get(key, clock.seconds()) is None

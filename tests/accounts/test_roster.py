@@ -15,6 +15,7 @@ from twistedproxy.accounts.files import AccountsError
 from twistedproxy.accounts.hashes import verify
 from twistedproxy.accounts.roster import Roster, checker_of, faults
 from twistedproxy.settings.accounts import AccountGroup, AccountsSettings, CertificateAccount, StaticAccount
+from twistedproxy.settings.directories import Directory
 from twistedproxy.settings.types import Settings
 
 HASH = quick_hash(b"secret")
@@ -177,6 +178,30 @@ def test_an_authority_may_make_accounts() -> None:
     assert made.certified(shown("eve"))
     assert not made.certified(shown("a:b"))
     assert made.account(b"eve") == Account(b"eve")
+
+
+def test_directories(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("service\n")
+    password.chmod(0o600)
+    by_search = Directory(
+        url="ldap://h", base="dc=x", service_dn="cn=s", service_password_file=str(password), filter="(uid={name})"
+    )
+    made = roster(ldap=(Directory(url="ldaps://h", dn="uid={name}"), by_search))
+    assert [repr(one) for one in made.directories] == ["<DirectoryAccounts ldaps://h>", "<DirectoryAccounts ldap://h>"]
+    assert str(password) in made.files
+    assert made.account(b"ann", frozenset(["staff"])) == Account(b"ann", frozenset(["staff"]), frozenset(["staff"]))
+
+
+def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
+    settings = {"url": "ldaps://h", "base": "dc=x"}
+    missing = str(tmp_path / "missing")
+    for more, said in (
+        ({"filter": "(uid={name}"}, "there is no filter of RFC 4515 at character 12 of (uid={name}"),
+        ({"anchors": missing}, f"{missing} cannot be read: No such file or directory"),
+        ({"service_password_file": missing}, f"{missing} cannot be read: No such file or directory"),
+    ):
+        assert told(ldap=(Directory(**settings, **more),)) == [("accounts.ldap", said, 0, "")]
 
 
 def test_a_subject_that_cannot_be_read() -> None:

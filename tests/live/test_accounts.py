@@ -259,7 +259,7 @@ def test_a_checker_of_ones_own(tmp_path: Path, origin: Origin) -> None:
 
 def test_the_public_proxy_of_the_page(tmp_path: Path, origin: Origin, authority: Authority) -> None:
     """The settings file in docs/accounts.md, but for paths, ports and what is on loopback here."""
-    text, _ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    text, *_ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     account_files(tmp_path)
     (tmp_path / "groups").write_text("staff: ann\n")
     (tmp_path / "monitoring-password").write_text("watch this\n")

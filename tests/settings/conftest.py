@@ -15,6 +15,7 @@ from twistedproxy.settings.account_entries import CERTIFICATE_FIELDS
 from twistedproxy.settings.accounts import AccountGroup, CertificateAccount, StaticAccount
 from twistedproxy.settings.blocklist_tables import ACTIONS, FORMATS
 from twistedproxy.settings.blocklists import Blocklist
+from twistedproxy.settings.directories import Directory
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
@@ -76,6 +77,21 @@ STATIC_ACCOUNTS = st.one_of(
     st.builds(StaticAccount, name=NAMES, password_file=st.just("$CREDENTIALS_DIRECTORY/ci")),
 )
 ACCOUNT_GROUPS = st.builds(AccountGroup, name=NAMES, members=st.lists(NAMES, max_size=2).map(tuple))
+DIRECTORIES = st.one_of(
+    st.builds(
+        Directory, url=st.just("ldaps://ldap.example:636"), dn=st.just("uid={name},o=x"), timeout=st.integers(1, 10)
+    ),
+    st.builds(
+        Directory,
+        url=st.just("ldap://[::1]"),
+        plain=st.booleans(),
+        base=NAMES,
+        filter=st.just("(|(uid={name})(mail={name}))"),
+        service_dn=NAMES,
+        service_password_file=st.just("$CREDENTIALS_DIRECTORY/ldap"),
+        group_base=NAMES,
+    ),
+)
 CERTIFICATES = st.one_of(
     st.builds(CertificateAccount, name=NAMES, subject=NAMES, groups=st.just(("staff",))),
     st.builds(CertificateAccount, name=NAMES, email=NAMES),
@@ -145,6 +161,8 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.lists(STATIC_ACCOUNTS, max_size=2).map(tuple)
         case "account groups":
             return st.lists(ACCOUNT_GROUPS, max_size=2).map(tuple)
+        case "directories":
+            return st.lists(DIRECTORIES, max_size=2).map(tuple)
         case "certificate accounts":
             return st.lists(CERTIFICATES, max_size=3).map(tuple)
         case "certificate fields":

@@ -368,6 +368,12 @@ IN_CLEAR = (
             [],
         ),
         (
+            'accounts.ldap = [{url = "ldap://ldap.example", plain = true, dn = "uid={name}"}]',
+            ["passwords can be read on the way to ldap://ldap.example: it is asked without TLS (plain = true)."],
+        ),
+        ('accounts.ldap = [{url = "ldap://127.0.0.1", plain = true, dn = "uid={name}"}]', []),
+        ('accounts.ldap = [{url = "ldap://ldap.example", dn = "uid={name}"}]', []),
+        (
             'accounts.certificate_accounts = "all"',
             ["accounts has certificates of clients, but no listener asks for one: give it clientCA=."],
         ),

@@ -84,6 +84,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "static": (),
         "groups": (),
         "certificates": (),
+        "ldap": (),
         "certificate_names": ("cn", "email", "dns", "uri"),
         "certificate_accounts": "listed",
         "checkers": (),

@@ -15,7 +15,8 @@ class IAccount(Interface):
 
 
 class Account(NamedTuple):
-    """An account. ``groups`` are the names of those that it is in."""
+    """An account. ``groups`` are the names of those that it is in; ``found`` are those of them that a directory has."""
 
     name: bytes
     groups: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()

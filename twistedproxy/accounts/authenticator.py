@@ -96,11 +96,12 @@ class Authenticator:
         self._results.size = settings.cache_size
         self._slowing.longest = settings.slow_down
         self._checks.threads = settings.threads
-        self._checks.portal = portal_to(roster, self._call)
+        self._checks.portal = portal_to(roster, self._call, self._reactor)
         self._asks_of_certificates = bool(roster.checkers_of(IVerifiedCertificate))
-        same_checkers = before is not None and before.settings.checkers == settings.checkers
         if before is not None:
-            self._results.go_by(roster, same_checkers=same_checkers)
+            now, then = settings, before.settings
+            same = (now.checkers, now.ldap) == (then.checkers, then.ldap)
+            self._results.go_by(roster, same_checkers=same)
         self._stamps = dict(roster.files)
         self._look_at = self._seconds() + LOOK
 

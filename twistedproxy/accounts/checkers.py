@@ -15,8 +15,9 @@ from zope.interface import implementer
 
 from twistedproxy.accounts.account import Account, IAccount
 from twistedproxy.accounts.certificates import IVerifiedCertificate
+from twistedproxy.accounts.directory import DirectoryAccounts, Found
 from twistedproxy.accounts.hashes import verify
-from twistedproxy.accounts.roster import Roster
+from twistedproxy.accounts.roster import NO_GROUPS, Roster
 from twistedproxy.http.digest import DigestResponse
 
 T = TypeVar("T")
@@ -51,10 +52,11 @@ class PasswordChecker:
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, roster: Roster, in_thread: InThread) -> None:
+    def __init__(self, roster: Roster, in_thread: InThread, reactor: Any = None) -> None:
         self._roster = roster
         self._in_thread = in_thread
-        self._others = roster.checkers_of(IUsernamePassword)
+        directories = [DirectoryChecker(one, roster, reactor) for one in roster.directories]
+        self._others = [*directories, *roster.checkers_of(IUsernamePassword)]
 
     def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
         """The account's name; fails with `UnauthorizedLogin`."""
@@ -69,6 +71,37 @@ class PasswordChecker:
         if decoy is None:
             return fail(UnauthorizedLogin())
         return self._in_thread(lambda: verify(decoy, password)).addCallback(lambda _: _settled(False, name))
+
+
+class InDirectory(bytes):
+    """The name of an account that a directory knows, with the ``groups`` that it is in there."""
+
+    groups: frozenset[str]
+
+
+@implementer(ICredentialsChecker)
+class DirectoryChecker:
+    """Checks names and passwords by a directory of LDAP."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, directory: DirectoryAccounts, roster: Roster, reactor: Any) -> None:
+        self._directory = directory
+        self._roster = roster
+        self._reactor = reactor
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
+        """The account's name as the directory has it; fails with `UnauthorizedLogin` and `DirectoryUnavailable`."""
+        asked = self._directory.find(self._reactor, credentials.username, credentials.password)
+        return asked.addCallback(self._found)
+
+    def _found(self, found: Found) -> AvatarId:
+        if found.name in self._roster.hashes:
+            # Somebody else is called so here, and was asked for in another spelling.
+            raise UnauthorizedLogin()
+        name = InDirectory(found.name)
+        name.groups = found.groups
+        return name
 
 
 @implementer(ICredentialsChecker)
@@ -117,13 +150,15 @@ class Accounts:
         """The account of that name, which there is nothing to log out of."""
         if IAccount not in interfaces:
             raise NotImplementedError("only accounts can be had here")
-        return IAccount, self._roster.account(avatarId), lambda: None
+        found = avatarId.groups if isinstance(avatarId, InDirectory) else NO_GROUPS
+        return IAccount, self._roster.account(bytes(avatarId), found), lambda: None
 
 
-def portal_to(roster: Roster, in_thread: InThread) -> Portal:
-    """The portal to the accounts of ``roster``."""
+def portal_to(roster: Roster, in_thread: InThread, reactor: Any = None) -> Portal:
+    """The portal to the accounts of ``roster``; directories are connected to by way of ``reactor``."""
     return Portal(
-        Accounts(roster), [PasswordChecker(roster, in_thread), DigestChecker(roster), CertificateChecker(roster)]
+        Accounts(roster),
+        [PasswordChecker(roster, in_thread, reactor), DigestChecker(roster), CertificateChecker(roster)],
     )
 
 

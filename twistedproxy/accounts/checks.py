@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedproxy.accounts.account import Account, IAccount
+from twistedproxy.accounts.directory import DirectoryUnavailable
 from twistedproxy.accounts.slowing import Slowing
 from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
 
@@ -199,6 +200,9 @@ class Checks:
             check.error = CredentialsRefused()
             if not check.certified:
                 self.slowing.failed(check.place)
+        elif failure.check(DirectoryUnavailable):
+            self._log.error("a directory could not be asked: {error}", error=failure.value)
+            check.error = AccountsUnavailable()
         else:
             self._log.failure("the accounts could not be asked", failure)
             check.error = AccountsUnavailable()

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from twistedproxy.accounts.account import Account
-from twistedproxy.accounts.roster import Roster
+from twistedproxy.accounts.roster import NO_GROUPS, Roster
 
 REFUSED_FOR: Final = 10.0
 """Seconds for which wrong credentials are remembered: a program that sends them over and over costs nothing."""
@@ -78,7 +78,8 @@ class Results:
         for key, found in self._right.items():
             there = roster.hashes.get(found.name)
             if there == found.hash and (found.hash is not None or same_checkers):
-                kept[key] = found._replace(account=roster.account(found.name))
+                groups = found.account.found if found.account is not None else NO_GROUPS
+                kept[key] = found._replace(account=roster.account(found.name, groups))
         self._right = kept
 
     def clear(self) -> None:

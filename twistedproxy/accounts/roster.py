@@ -19,6 +19,7 @@ from twistedproxy.access.addresses import AddressSet
 from twistedproxy.accounts import hashes
 from twistedproxy.accounts.account import Account
 from twistedproxy.accounts.certificates import CertificateNaming, IVerifiedCertificate, VerifiedCertificate, key_of
+from twistedproxy.accounts.directory import DirectoryAccounts
 from twistedproxy.accounts.files import (
     AccountsError,
     located,
@@ -29,9 +30,13 @@ from twistedproxy.accounts.files import (
 )
 from twistedproxy.reading import Stamp, stamp
 from twistedproxy.settings.accounts import AccountsSettings, CertificateAccount, StaticAccount, has_accounts
+from twistedproxy.settings.directories import Directory
 from twistedproxy.settings.load import Fault
 from twistedproxy.settings.spelling import toml_string
 from twistedproxy.settings.types import Settings
+from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
+from twistedproxy.tls.client_side import ClientSide
+from twistedproxy.tls.trust import Trust, TrustError
 
 T = TypeVar("T")
 
@@ -45,8 +50,8 @@ class Roster:
     """The accounts, by name. Made with `of`.
 
     ``hashes`` are those of passwords, ``digests`` those for the scheme Digest, and ``naming`` tells whose a certificate
-    is. ``checkers`` are the operator's. ``files`` are those that it was read from, with what tells whether they have
-    changed since.
+    is. ``directories`` are those of LDAP, ``checkers`` the operator's. ``files`` are those that it was read from, with
+    what tells whether they have changed since.
     """
 
     settings: AccountsSettings
@@ -54,6 +59,7 @@ class Roster:
     digests: Mapping[bytes, bytes]
     groups: Mapping[bytes, frozenset[str]]
     naming: CertificateNaming
+    directories: Sequence[DirectoryAccounts]
     checkers: Sequence[Any]
     exempt: AddressSet
     files: Mapping[str, Stamp]
@@ -96,9 +102,9 @@ class Roster:
         """Whether a request of the client at an address needs an account."""
         return self.settings.required and client not in self.exempt
 
-    def account(self, name: bytes) -> Account:
-        """The account of that name, whether it is in here or a checker of the operator's knows it."""
-        return Account(name, self.groups.get(name, NO_GROUPS))
+    def account(self, name: bytes, found: frozenset[str] = NO_GROUPS) -> Account:
+        """The account of that name, whether it is in here or a checker knows it, which has ``found`` groups."""
+        return Account(name, self.groups.get(name, NO_GROUPS) | found, found)
 
     def decoy(self, name: bytes) -> bytes | None:
         """A hash to check a password against when nobody is called ``name``, so that it takes as long; None for none.
@@ -145,6 +151,7 @@ def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapp
     for entry in settings.certificates:
         took(partial(_known_by, entry), None)
         groups.setdefault(entry.name.encode(), set()).update(entry.groups)
+    directories = [took(partial(_directory, one, content, environment), None) for one in settings.ldap]
     if mistakes:
         raise AccountsError("\n".join(mistakes))
     for group in settings.groups:
@@ -156,12 +163,27 @@ def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapp
         digests=digests,
         groups={name: frozenset(those) for name, those in groups.items() if those},
         naming=CertificateNaming(settings.certificates, settings.certificate_names),
+        directories=[one for one in directories if one is not None],
         checkers=checkers,
         exempt=AddressSet.of(settings.exempt_clients, look_inside=False),
         files=files,
         decoys=tuple(passwords.values()),
         with_certificates=frozenset(entry.name.encode() for entry in settings.certificates),
     )
+
+
+def _directory(
+    directory: Directory, content: Callable[[str], tuple[str, bytes]], environment: Mapping[str, str]
+) -> DirectoryAccounts:
+    anchors = (directory.anchors,) if directory.anchors else ()
+    try:
+        trust = Trust.of(UpstreamTLSSettings(anchors=anchors, system_anchors=not anchors), environment)
+    except TrustError as error:
+        raise AccountsError(str(error)) from None
+    password = b""
+    if directory.service_password_file:
+        password = _first_line(directory.service_password_file, content)
+    return DirectoryAccounts(directory, ClientSide(trust), password)
 
 
 def _known_by(entry: CertificateAccount) -> None:
@@ -180,12 +202,18 @@ def _static_hash(account: StaticAccount) -> bytes:
 
 
 def _hash_of_file(path: str, content: Callable[[str], tuple[str, bytes]]) -> bytes:
-    """The hash of the password that is a file's first line: nobody needs to keep the password itself."""
+    """The hash of the password in a file: nobody needs to keep the password itself."""
+    password = _first_line(path, content)
+    # Of the kind that may be as long as it likes; and not for long enough to be stolen, so that it may be quick.
+    return hashes.make(password, "scrypt", 14)
+
+
+def _first_line(path: str, content: Callable[[str], tuple[str, bytes]]) -> bytes:
+    """The password that is a file's first line."""
     password = content(path)[1].partition(b"\n")[0].rstrip(b"\r")
     if not password:
         raise AccountsError(f"there is no password in the first line of {path}")
-    # Of the kind that may be as long as it likes; and not for long enough to be stolen, so that it may be quick.
-    return hashes.make(password, "scrypt", 14)
+    return password
 
 
 def checker_of(name: str) -> Any:
@@ -226,6 +254,9 @@ def faults(settings: Settings, environment: Mapping[str, str] = os.environ) -> I
     for number, entry in enumerate(wanted.certificates):
         for line in _mistakes(AccountsSettings(certificates=(entry,)), environment):
             yield "accounts.certificates", Fault(line, number, "subject")
+    for number, directory in enumerate(wanted.ldap):
+        for line in _mistakes(AccountsSettings(ldap=(directory,)), environment):
+            yield "accounts.ldap", Fault(line, number)
     for number, name in enumerate(wanted.checkers):
         try:
             checker_of(name)

@@ -67,21 +67,21 @@ def check_dotted(value: object) -> None:
 
 def check_static_account(entry: object) -> None:
     """Accept one table of ``accounts.static``; else `Unfit` says what is wrong, and in which of its keys."""
-    table = _table(entry, _STATIC, 'a table such as { name = "ci", password_file = "$CREDENTIALS_DIRECTORY/ci" }')
+    table = check_table(entry, _STATIC, 'a table such as { name = "ci", password_file = "$CREDENTIALS_DIRECTORY/ci" }')
     if ("hash" in table) == ("password_file" in table):
         raise Unfit("either the key hash or the key password_file")
 
 
 def check_account_group(entry: object) -> None:
     """Accept one table of ``accounts.groups``; else `Unfit` says what is wrong, and in which of its keys."""
-    table = _table(entry, _GROUP, 'a table such as { name = "staff", members = ["ann"] }')
+    table = check_table(entry, _GROUP, 'a table such as { name = "staff", members = ["ann"] }')
     if "members" not in table:
         raise Unfit("the key members, with the names of the accounts")
 
 
 def check_certificate_account(entry: object) -> None:
     """Accept one table of ``accounts.certificates``; else `Unfit` says what is wrong, and in which of its keys."""
-    table = _table(entry, _CERTIFICATE, 'a table such as { name = "build", subject = "CN=build,OU=ci" }')
+    table = check_table(entry, _CERTIFICATE, 'a table such as { name = "build", subject = "CN=build,OU=ci" }')
     if sum(key in table for key in CERTIFICATE_KEYS) != 1:
         raise Unfit(f"one of the keys {', '.join(CERTIFICATE_KEYS)}")
 
@@ -94,7 +94,8 @@ def check_certificate_field(value: object) -> None:
         raise Unfit('"cn", "email", "dns" or "uri"', hint)
 
 
-def _table(entry: object, checks: Checks, noun: str) -> Mapping[str, object]:
+def check_table(entry: object, checks: Checks, noun: str, needed: str = "name") -> Mapping[str, object]:
+    """Accept a table with the key ``needed``, and no other keys than those of ``checks``, which look at the values."""
     if not isinstance(entry, Mapping):
         raise Unfit(noun)
     for name in entry:
@@ -104,8 +105,8 @@ def _table(entry: object, checks: Checks, noun: str) -> Mapping[str, object]:
             close = get_close_matches(str(name)[:64], checks, 1, 0.6)
             hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
             raise Unfit(message=f"unknown key{hint}", within=str(name))
-    if "name" not in entry:
-        raise Unfit("the key name")
+    if needed not in entry:
+        raise Unfit(f"the key {needed}")
     for name, value in entry.items():
         _within(checks[name], name, value)
     return entry
@@ -122,7 +123,9 @@ def _within(check: Callable[[object], None], name: str, value: object) -> None:
         raise Unfit(unfit.expected or "a string", unfit.hint, within=place, value=said) from None
 
 
-def _each(check: Callable[[object], None]) -> Callable[[object], None]:
+def each_of(check: Callable[[object], None]) -> Callable[[object], None]:
+    """What accepts a list of what ``check`` accepts."""
+
     def check_list(value: object) -> None:
         if not isinstance(value, (list, tuple)):
             raise Unfit("a list")
@@ -152,10 +155,10 @@ CERTIFICATE_KEYS: Final = ("subject", "email", "dns", "uri", "sha256")
 """By what a table of ``accounts.certificates`` may know a certificate."""
 
 _CERTIFICATE: Final[Checks] = MappingProxyType(
-    {"name": check_name, "groups": _each(check_group), "sha256": _fingerprint}
+    {"name": check_name, "groups": each_of(check_group), "sha256": _fingerprint}
     | dict.fromkeys(CERTIFICATE_KEYS[:-1], _text)
 )
 _STATIC: Final[Checks] = MappingProxyType(
-    {"name": check_name, "hash": _hash, "password_file": check_credential, "groups": _each(check_group)}
+    {"name": check_name, "hash": _hash, "password_file": check_credential, "groups": each_of(check_group)}
 )
-_GROUP: Final[Checks] = MappingProxyType({"name": check_group, "members": _each(check_name)})
+_GROUP: Final[Checks] = MappingProxyType({"name": check_group, "members": each_of(check_name)})

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from twistedproxy.settings.directories import Directory
 from twistedproxy.settings.kinds import choice, count, duration, special, switch
 
 
@@ -138,6 +139,22 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             examples=["all"],
         ),
     ] = "listed"
+    ldap: Annotated[
+        tuple[Directory, ...],
+        special(
+            "directories",
+            "Directories of LDAP that know names which are in none of the above: a table `[[accounts.ldap]]` for "
+            "each, asked in turn. `url` is `ldaps://` or `ldap://`, the latter with STARTTLS unless `plain = true`; "
+            "`anchors` a file with the authorities to verify it by, else those of the system. The entry of an account "
+            'is at `dn`, such as `"uid={name},ou=people,dc=example,dc=com"`, or it is found under `base` by `filter` '
+            '(`"(uid={name})"`), as `service_dn` with the password in `service_password_file`, or as nobody. The '
+            "password is right when the directory lets the entry bind with it. `name_attribute` (`uid`) of the entry "
+            "is the account's name. Its groups are the first parts of the names in `group_attribute` (`memberOf`), or "
+            'with `group_base` the `cn` of what is found there by `group_filter` (`"(member={dn})"`). `timeout` is '
+            "how many seconds a check may take (5).",
+            examples=[[{"url": "ldaps://ldap.example.com", "dn": "uid={name},ou=people,dc=example,dc=com"}]],
+        ),
+    ] = ()
     checkers: Annotated[
         tuple[str, ...],
         special(
@@ -200,7 +217,8 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 def has_passwords(accounts: AccountsSettings) -> bool:
     """Whether the settings know of anybody who may have a password."""
-    return bool(accounts.htpasswd_file or accounts.digest_file or accounts.static or accounts.checkers)
+    here = accounts.htpasswd_file or accounts.digest_file or accounts.static
+    return bool(here or accounts.ldap or accounts.checkers)
 
 
 def has_certificates(accounts: AccountsSettings) -> bool:

@@ -139,6 +139,9 @@ def _about_accounts(accounts: AccountsSettings, endpoints: Sequence[Endpoint], a
         yield "accounts.required means nothing: accounts.exempt_clients are everybody."
     if has_certificates(accounts) and not any(one.client_certificates for one in endpoints):
         yield "accounts has certificates of clients, but no listener asks for one: give it clientCA=."
+    for directory in accounts.ldap:
+        if not directory.secured and not directory.loopback_only:
+            yield f"passwords can be read on the way to {directory.url}: it is asked without TLS (plain = true)."
     readable = [one for one in endpoints if one.loopback_only is False and one.kind not in ("ssl", "tls")]
     if readable and "basic" in accounts.schemes and has_passwords(accounts):
         yield (
@@ -157,6 +160,7 @@ def _accounts(accounts: AccountsSettings, by_certificate: bool) -> Iterator[str]
         sources.append(f"certificates ({_joined(one.name for one in accounts.certificates)})")
     if accounts.certificate_accounts == "all":
         sources.append("everybody whose certificate a listener takes")
+    sources += [one.url for one in accounts.ldap]
     sources += accounts.checkers
     exempt = f", but for those of {_clients(accounts.exempt_clients)}" if accounts.exempt_clients else ""
     need = f"Every request needs an account{exempt}" if accounts.required else "No request needs an account"

@@ -28,6 +28,7 @@ from twistedproxy.settings.account_entries import (
     check_static_account,
 )
 from twistedproxy.settings.blocklist_tables import check_blocklist
+from twistedproxy.settings.directories import check_directory
 from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.excepted_hosts import check_excepted_host
 from twistedproxy.settings.field_names import check_field_line, check_field_name
@@ -313,6 +314,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("credential path", "a string", _credential_path),
             Kind("static accounts", "a list of tables", _list, each=check_static_account),
             Kind("account groups", "a list of tables", _list, each=check_account_group),
+            Kind("directories", "a list of tables", _list, each=check_directory),
             Kind("certificate accounts", "a list of tables", _list, each=check_certificate_account),
             Kind("certificate fields", 'a list such as ["cn", "email"]', _fields, each=check_certificate_field),
             Kind("dotted names", 'a list such as ["example_site.Checker"]', _list, each=check_dotted),
