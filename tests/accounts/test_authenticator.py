@@ -23,7 +23,7 @@ from twistedproxy.accounts.checks import Check
 from twistedproxy.accounts.directory import DirectoryUnavailable, Found
 from twistedproxy.accounts.roster import Roster
 from twistedproxy.errors import AccountsUnavailable, CredentialsRefused, ProxyError
-from twistedproxy.http.digest import digest_of
+from twistedproxy.http.digest import digest_of, hash_of_name
 from twistedproxy.settings.accounts import AccountsSettings, CertificateAccount
 
 ANN = Account(b"ann")
@@ -340,6 +340,37 @@ def test_a_fault_while_reading_is_told(gate: Gate, logged_errors: LoggedErrors) 
     _, called = gate.threads.waiting.pop()
     called.errback(OSError("no thread"))
     assert len(logged_errors.flush()) == 1
+
+
+def hashed(gate: Gate, name: bytes, password: bytes = b"secret") -> bytes:
+    """A Digest with a hashed name; the proof is made with the name itself (RFC 7616 section 3.4.4)."""
+    value = gate.digest(username=name, password=password)
+    said = hash_of_name(name, b"proxy")
+    return value.replace(b'username="%b"' % name, b'username="%b", userhash=true' % said)
+
+
+def test_names_may_be_hashed(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, userhash=True)
+    assert b", userhash=true" in gate.authenticator.challenges()[0]
+    request = Request()
+    assert gate.ask(hashed(gate, b"ann"), request) == ANN
+    assert request.user == b"ann"
+    assert gate.ask(gate.digest()) == ANN, "and need not be"
+    for value, user in ((hashed(gate, b"ann", b"guess"), b"ann"), (hashed(gate, b"eve"), b"")):
+        request = Request()
+        gate.clock.advance(10)
+        error = gate.ask(value, request)
+        assert isinstance(error, CredentialsRefused)
+        assert (error.detail, request.user) == ("", user)
+    request = Request()
+    assert isinstance(gate.ask(gate.digest(), request), Check), "both were guesses"
+
+
+def test_names_are_not_hashed_where_that_was_not_offered(gate: Gate) -> None:
+    assert b"userhash" not in gate.authenticator.challenges()[0]
+    error = gate.ask(hashed(gate, b"ann"))
+    assert isinstance(error, CredentialsRefused)
+    assert error.detail == "its Digest has a hashed name, which was not asked for"
 
 
 # ---------------------------------------------------------------- certificates

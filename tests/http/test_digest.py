@@ -7,7 +7,7 @@ import time
 import pytest
 
 from twistedproxy.errors import CredentialsRefused
-from twistedproxy.http.digest import digest_of, parse_digest
+from twistedproxy.http.digest import digest_of, hash_of_name, parse_digest
 
 # RFC 7616 section 3.9.1.
 EXAMPLE = (
@@ -73,7 +73,8 @@ def test_white_space_case_and_quoting_do_not_matter() -> None:
         (b"nc=00000001", b"nc=0000000x", "its Digest is malformed"),
         (b'response="75', b'response="7', "its Digest is malformed"),
         (b"nc=00000001", b"nc=00000001, nc=00000002", "its Digest has a parameter twice"),
-        (b"nc=00000001", b"nc=00000001, userhash=true", "its Digest has a hashed name, which was not asked for"),
+        (b"nc=00000001", b"nc=00000001, userhash=true", "the hashed name in its Digest is malformed"),
+        (b"nc=00000001", b"nc=00000001, userhash=perhaps", "the hashed name in its Digest is malformed"),
         (b"nc=00000001", b"nc", "its Digest is malformed"),
         (b"nc=00000001", b'nc="00000001', "its Digest is malformed"),
         (b"nc=00000001", b"nc=00000001 x=y", "its Digest is malformed"),
@@ -85,6 +86,19 @@ def test_what_is_wrong(old: bytes, new: bytes, detail: str) -> None:
     with pytest.raises(CredentialsRefused) as raised:
         parse_digest(EXAMPLE.replace(old, new))
     assert raised.value.detail == detail
+
+
+def test_a_hashed_name() -> None:
+    """The example of RFC 7616 section 3.9.2 with SHA-256; upper case is as good."""
+    hashed = hash_of_name(b"Mufasa", b"http-auth@example.org")
+    for said in (hashed, hashed.upper()):
+        response = parse_digest(EXAMPLE.replace(b'username="Mufasa"', b'username="%b", userhash=TRUE' % said))
+        assert (response.name, response.name_hash) == (b"", hashed)
+    plain = parse_digest(EXAMPLE.replace(b"nc=00000001", b"nc=00000001, userhash=false"))
+    assert (plain.name, plain.name_hash) == (b"Mufasa", b"")
+    extended = EXAMPLE.replace(b'username="Mufasa"', b"username*=UTF-8''%b, userhash=true" % hashed)
+    with pytest.raises(CredentialsRefused, match="hashed name"):
+        parse_digest(extended)
 
 
 @pytest.mark.parametrize("piece", [b" ", b",", b'x="', b"x=", b"a=b,", b'\\"'])

@@ -23,7 +23,7 @@ from tests.live.command import run
 from tests.live.daemon import PYPROXYCTL, Daemon, awaited
 from tests.live.origin import LINE, Authority, Origin
 from twistedproxy.accounts.hashes import make
-from twistedproxy.http.digest import digest_of
+from twistedproxy.http.digest import digest_of, hash_of_name
 
 PAGE = (Path(__file__).parents[2] / "docs" / "accounts.md").read_text(encoding="utf-8")
 
@@ -240,6 +240,24 @@ def test_a_file_with_a_mistake_is_no_beginning(tmp_path: Path) -> None:
         assert '1: the account "ann": its hash is Apache\'s MD5 (apr1), which is found out too fast' in said
         assert '2: the account "bob": its hash is of no kind that this proxy knows, or a plain password' in said
         assert "opensesame" not in said
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_hashed_name(tmp_path: Path, origin: Origin, authority: Authority, scheme: str) -> None:
+    """curl hashes it where that is offered; the log has it all the same."""
+    daemon = Daemon(tmp_path, settings=account_files(tmp_path) | {"accounts.userhash": "true"}).start()
+    words = ("--proxy-digest", "--verbose", "--cacert", str(authority.file), origin.url(scheme))
+    try:
+        done = run(tmp_path, *CURL, "--proxy", daemon.url, "--proxy-user", "ann:secret", *words)
+        assert done.stdout == LINE
+        said = done.stderr.decode()
+        [sent] = re.findall(r'^> Proxy-Authorization: Digest (.*nonce="[^"]+".*)$', said, re.MULTILINE)
+        assert "userhash=true" in sent
+        assert f'username="{hash_of_name(b"ann", b"proxy").decode()}"' in sent
+        awaited(lambda: "ann" in [json.loads(line)["user"] for line in daemon.lines_so_far()], "the name")
+        assert curl(daemon, "--proxy-user", "ann:guess", "--proxy-digest", *STATUS, origin.url("http")) == b"407 000"
+    finally:
+        daemon.stop()
 
 
 def test_a_checker_of_ones_own(tmp_path: Path, origin: Origin) -> None:

@@ -85,6 +85,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "groups": (),
         "certificates": (),
         "ldap": (),
+        "userhash": False,
         "certificate_names": ("cn", "email", "dns", "uri"),
         "certificate_accounts": "listed",
         "checkers": (),

@@ -177,6 +177,11 @@ class Authenticator:
         if self._roster is None:
             raise CredentialsRefused("this proxy has no accounts")
         credentials = parse_credentials(value)
+        if isinstance(credentials, DigestResponse) and credentials.name_hash:
+            if not self._settings.userhash:
+                raise CredentialsRefused("its Digest has a hashed name, which was not asked for")
+            # Nobody is called nothing, so that one of nobody's is refused as late as a wrong password.
+            credentials.name = self._roster.name_hashes.get(credentials.name_hash, b"")
         request.user = credentials.name
         check: Check | None
         if isinstance(credentials, DigestResponse):
@@ -225,7 +230,9 @@ class Authenticator:
         """The values of Proxy-Authenticate fields, the best scheme first (RFC 9110 section 11.7.1)."""
         realm = self._settings.realm
         return [
-            digest_challenge(realm, self._nonces.new(), stale=stale) if scheme == "digest" else basic_challenge(realm)
+            digest_challenge(realm, self._nonces.new(), stale=stale, userhash=self._settings.userhash)
+            if scheme == "digest"
+            else basic_challenge(realm)
             for scheme in self._settings.schemes
         ]
 

@@ -28,6 +28,7 @@ from twistedproxy.accounts.files import (
     read_groups,
     read_hashes,
 )
+from twistedproxy.http.digest import hash_of_name
 from twistedproxy.reading import Stamp, stamp
 from twistedproxy.settings.accounts import AccountsSettings, CertificateAccount, StaticAccount, has_accounts
 from twistedproxy.settings.directories import Directory
@@ -49,14 +50,16 @@ NO_GROUPS: Final[frozenset[str]] = frozenset()
 class Roster:
     """The accounts, by name. Made with `of`.
 
-    ``hashes`` are those of passwords, ``digests`` those for the scheme Digest, and ``naming`` tells whose a certificate
-    is. ``directories`` are those of LDAP, ``checkers`` the operator's. ``files`` are those that it was read from, with
-    what tells whether they have changed since.
+    ``hashes`` are those of passwords, ``digests`` those for the scheme Digest, and ``name_hashes`` has the names of the
+    latter by their hashes, where clients may send those. ``naming`` tells whose a certificate is. ``directories`` are
+    those of LDAP, ``checkers`` the operator's. ``files`` are those that it was read from, with what tells whether they
+    have changed since.
     """
 
     settings: AccountsSettings
     hashes: Mapping[bytes, bytes]
     digests: Mapping[bytes, bytes]
+    name_hashes: Mapping[bytes, bytes]
     groups: Mapping[bytes, frozenset[str]]
     naming: CertificateNaming
     directories: Sequence[DirectoryAccounts]
@@ -161,6 +164,7 @@ def _read(settings: AccountsSettings, checkers: Sequence[Any], environment: Mapp
         settings=settings,
         hashes=passwords,
         digests=digests,
+        name_hashes={hash_of_name(name, realm): name for name in digests} if settings.userhash else {},
         groups={name: frozenset(those) for name, those in groups.items() if those},
         naming=CertificateNaming(settings.certificates, settings.certificate_names),
         directories=[one for one in directories if one is not None],

@@ -75,10 +75,14 @@ def basic_challenge(realm: str) -> bytes:
     return b'Basic realm="%b", charset="UTF-8"' % realm.encode("ascii")
 
 
-def digest_challenge(realm: str, nonce: bytes, *, stale: bool) -> bytes:
-    """The challenge that asks for Digest with SHA-256 (RFC 7616 section 3.3). ``realm`` has nothing to escape."""
-    return b'Digest realm="%b", qop="auth", algorithm=SHA-256, nonce="%b", charset=UTF-8%b' % (
+def digest_challenge(realm: str, nonce: bytes, *, stale: bool, userhash: bool = False) -> bytes:
+    """The challenge that asks for Digest with SHA-256 (RFC 7616 section 3.3). ``realm`` has nothing to escape.
+
+    With ``userhash`` the client may hash its name (section 3.4.4).
+    """
+    return b'Digest realm="%b", qop="auth", algorithm=SHA-256, nonce="%b", charset=UTF-8%b%b' % (
         realm.encode("ascii"),
         nonce,
+        b", userhash=true" if userhash else b"",
         b", stale=true" if stale else b"",
     )

@@ -38,9 +38,10 @@ class DigestResponse:
     """What a client says to prove that it knows a password; all of it in the form that it has to be in.
 
     ``count`` is how often the client has used the nonce. ``method`` is the request's, which is a part of the proof.
+    Where the client has hashed its name (section 3.4.4) that is ``name_hash``, and ``name`` is nothing.
     """
 
-    __slots__ = ("client_nonce", "count", "method", "name", "nonce", "realm", "response", "uri")
+    __slots__ = ("client_nonce", "count", "method", "name", "name_hash", "nonce", "realm", "response", "uri")
 
     def __init__(
         self,
@@ -53,8 +54,10 @@ class DigestResponse:
         client_nonce: bytes,
         count: bytes,
         method: bytes = b"",
+        name_hash: bytes = b"",
     ) -> None:
         self.name = name
+        self.name_hash = name_hash
         self.realm = realm
         self.nonce = nonce
         self.uri = uri
@@ -83,6 +86,11 @@ def digest_of(name: bytes, realm: bytes, password: bytes) -> bytes:
     return sha256(b"%b:%b:%b" % (name, realm, password)).hexdigest().encode("ascii")
 
 
+def hash_of_name(name: bytes, realm: bytes) -> bytes:
+    """What a client says in the place of its name where it hashes that, in hexadecimal digits (RFC 7616, 3.4.4)."""
+    return sha256(b"%b:%b" % (name, realm)).hexdigest().encode("ascii")
+
+
 def parse_digest(text: bytes) -> DigestResponse:
     """Read what follows ``Digest`` in a Proxy-Authorization field. Raises `CredentialsRefused`."""
     found = _parameters(text)
@@ -96,8 +104,10 @@ def parse_digest(text: bytes) -> DigestResponse:
     response = found[b"response"].lower()
     if not _HASH.fullmatch(response) or not _COUNT.fullmatch(found[b"nc"]):
         raise CredentialsRefused("its Digest is malformed")
+    hashed = found.get(b"userhash", b"false").lower() != b"false"
     return DigestResponse(
-        name=_name(found),
+        name=b"" if hashed else _name(found),
+        name_hash=_name_hash(found) if hashed else b"",
         realm=found[b"realm"],
         nonce=found[b"nonce"],
         uri=found[b"uri"],
@@ -122,10 +132,15 @@ def _parameters(text: bytes) -> dict[bytes, bytes]:
     return found
 
 
+def _name_hash(found: dict[bytes, bytes]) -> bytes:
+    hashed = found.get(b"username", b"").lower()
+    if found[b"userhash"].lower() != b"true" or b"username*" in found or not _HASH.fullmatch(hashed):
+        raise CredentialsRefused("the hashed name in its Digest is malformed")
+    return hashed
+
+
 def _name(found: dict[bytes, bytes]) -> bytes:
     """The account's name, which may be percent-encoded in a parameter of its own."""
-    if found.get(b"userhash", b"false").lower() != b"false":
-        raise CredentialsRefused("its Digest has a hashed name, which was not asked for")
     plain, extended = found.get(b"username"), found.get(b"username*")
     if (plain is None) == (extended is None):
         raise CredentialsRefused("its Digest has no name, or two")

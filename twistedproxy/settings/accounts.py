@@ -174,6 +174,14 @@ class AccountsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             examples=[["digest", "basic"]],
         ),
     ] = ("basic",)
+    userhash: Annotated[
+        bool,
+        switch(
+            "Whether clients that use `digest` may send a hash of the account's name in its place (RFC 7616, section "
+            "3.4.4), so that without TLS nobody reads it on the way. Those that do not know of that send the name. The "
+            "log has no name for a hash that is nobody's."
+        ),
+    ] = False
     realm: Annotated[
         str,
         special(
