@@ -41,9 +41,9 @@ class Poll:
     _log = Logger()
 
     def __init__(self, reactor: Any) -> None:
-        assert _EPOLL is not None
         self._reactor = reactor
-        self._poller = _EPOLL()
+        # There is one as long as there is something to watch.
+        self._poller: Any = None
         self._watched: dict[int, Any] = {}
         self._flags: dict[int, int] = {}
         # Looked up often.
@@ -109,9 +109,11 @@ class Poll:
         if before:
             self._poller.modify(fd, flags)
         else:
-            self._poller.register(fd, flags)
-            if not self._watched:
+            if self._poller is None:
+                assert _EPOLL is not None
+                self._poller = _EPOLL()
                 self._reactor.addReader(self)
+            self._poller.register(fd, flags)
         self._flags[fd] = flags
         self._watched[fd] = selectable
 
@@ -134,17 +136,14 @@ class Poll:
         del self._watched[fd]
         if not self._watched:
             self._reactor.removeReader(self)
-
-    def close(self) -> None:
-        """Give the epoll back, when nobody uses it any more."""
-        self._poller.close()
+            self._poller.close()
+            self._poller = None
 
     # ------------------------------------------------------------ to the reactor it is a reader
 
     def fileno(self) -> int:
         """The epoll's descriptor."""
-        fd: int = self._poller.fileno()
-        return fd
+        return -1 if self._poller is None else int(self._poller.fileno())
 
     def logPrefix(self) -> str:
         return "-"
