@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream_side import Downstream, Protocols
 from twistedproxy.errors import AuthorityUnusable, Blocked, FramingError, NotOpened, OwnName, ProxyError
-from twistedproxy.exchange import Downstream, Protocols
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import Target, parse_target

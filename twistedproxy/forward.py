@@ -5,8 +5,8 @@ from __future__ import annotations
 from twistedproxy.access.blocklists.names import is_address
 from twistedproxy.accounts.account import Account
 from twistedproxy.data_plane import DataPlane
+from twistedproxy.downstream_side import Downstream
 from twistedproxy.errors import NoCommonVersion, NotAProxyRequest, ProxyError, RequestError, UpgradeFailed
-from twistedproxy.exchange import Downstream
 from twistedproxy.http.forwarding import (
     authenticates_connection,
     forwarded_trailer_lines,

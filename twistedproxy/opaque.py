@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory, Protocol
 
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.exchange import Downstream, Exchange
+from twistedproxy.downstream_side import Downstream
+from twistedproxy.exchange import Exchange
 from twistedproxy.http.message import RequestHead
 from twistedproxy.settings.types import TunnelSettings
 from twistedproxy.tunnel.copying import CopyingRelay, Observer

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IAddress, ISSLTransport
 from zope.interface import alsoProvides
 
 from tests.memory import LISTENER, Wire
-from twistedproxy.exchange import Reached
+from twistedproxy.downstream_side import Reached
 
 
 def test_what_has_moved() -> None:

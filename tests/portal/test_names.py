@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twistedproxy.exchange import Reached
+from twistedproxy.downstream_side import Reached
 from twistedproxy.http.target import parse_authority, parse_target
 from twistedproxy.portal.names import ADDRESS, HOSTS, is_page, names_us, proxy_url
 

@@ -11,7 +11,8 @@ from twisted.internet.protocol import Protocol
 
 from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.data_plane import DataPlane
-from twistedproxy.exchange import Exchange, Reached
+from twistedproxy.downstream_side import Reached
+from twistedproxy.exchange import Exchange
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.tls.listening import verified_chain
 

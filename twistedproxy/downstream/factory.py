@@ -20,7 +20,7 @@ from twistedproxy.downstream.fair_share import FairShare
 from twistedproxy.downstream.http1 import DownstreamConnection
 from twistedproxy.downstream.listener import ListenerFactory
 from twistedproxy.downstream.opening import begin
-from twistedproxy.exchange import Protocols
+from twistedproxy.downstream_side import Protocols
 from twistedproxy.headcount import ABSENT, Headcount
 from twistedproxy.http.inner import Inside
 

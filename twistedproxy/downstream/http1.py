@@ -30,8 +30,9 @@ from twistedproxy.connect import Connect
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.downstream.connection import LAST_REQUEST, LINGER, ClientConnection
 from twistedproxy.downstream.pages import answer_bytes, error_page
+from twistedproxy.downstream_side import Protocols
 from twistedproxy.errors import ProxyError, RequestCut, RequestError, RequestTimeout, TooManyConnections
-from twistedproxy.exchange import Exchange, Protocols
+from twistedproxy.exchange import Exchange
 from twistedproxy.forward import Forward
 from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.forwarding import forwarded_response_lines

@@ -21,8 +21,9 @@ from h2.errors import ErrorCodes
 
 from twistedproxy.accounts.certificates import VerifiedCertificate
 from twistedproxy.downstream.pages import error_page
+from twistedproxy.downstream_side import Protocols, Reached
 from twistedproxy.errors import ProxyError, RequestTimeout, UpgradeFailed
-from twistedproxy.exchange import Exchange, Protocols, Reached
+from twistedproxy.exchange import Exchange
 from twistedproxy.forward import Forward
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import HTTP2, FieldLine, Fields, RequestHead, ResponseHead

@@ -23,7 +23,8 @@ from twistedproxy.downstream.connection import LINGER, ClientConnection
 from twistedproxy.downstream.http1 import DownstreamConnection
 from twistedproxy.downstream.http2 import HTTP2Connection
 from twistedproxy.downstream.opened_tunnel import OpenedTunnel
-from twistedproxy.exchange import Exchange, Protocols
+from twistedproxy.downstream_side import Protocols
+from twistedproxy.exchange import Exchange
 from twistedproxy.forward import Forward
 from twistedproxy.http.inner import Inside
 from twistedproxy.tls.serving import HTTP2

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from twistedproxy.access.addresses import read_address, with_port
-from twistedproxy.exchange import Reached
+from twistedproxy.downstream_side import Reached
 from twistedproxy.http.target import Authority
 
 HOST: Final = "pyproxy.internal"
