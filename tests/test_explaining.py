@@ -38,7 +38,7 @@ status = 451
 clients = ["10.0.0.0/8"]
 action = "set"
 intercept = true
-rates = ["slow"]
+limits = ["slow"]
 
 [[access.rules]]
 name = "inside"
@@ -64,6 +64,12 @@ action = "allow"
 [[access.rules]]
 hosts = ["93.184.216.34", "localhost", "10.0.0.9", "169.254.1.1"]
 action = "allow"
+
+[[limits.tables]]
+name = "slow"
+per = "client"
+everybody = false
+connections = 9
 """
 NOON = 1_795_780_800.0
 CURL = {"User-Agent": "curl/8"}
@@ -169,7 +175,7 @@ async def test_the_inside_of_a_tunnel(explainer: Explainer) -> None:
         *("interception", "looked into", "access.rules", "a.toml:7"),
         "if TLS or HTTP is spoken in it",
     )
-    assert ("rule", "set", "access.rules[1]", "a.toml:15", "intercept = true; rates = slow") in steps(told)
+    assert ("rule", "set", "access.rules[1]", "a.toml:15", "intercept = true; limits = slow") in steps(told)
     # Where it is not looked into, nobody sees the URL.
     told = await explained(explainer, "https://93.184.216.34/secret")
     assert (told.allowed, len(told.requests)) == (True, 1)

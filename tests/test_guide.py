@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.error_tree import every_error
-from twistedproxy.errors import Refused
+from twistedproxy.errors import LimitReached, Refused
 from twistedproxy.record.finished import CLIENT_STALLED
 from twistedproxy.record.formats import JSONLine
 from twistedproxy.record.message_log import MessageLine
@@ -19,8 +19,8 @@ WORDS = set(re.findall(r"`([a-z_.]+)`", GUIDE))
 
 
 def test_every_reason_is_explained() -> None:
-    # The base of the refusals says less than each of them does, and is never met.
-    reasons = {error.reason for error in every_error()} - {Refused.reason}
+    # The bases of the refusals say less than each of them does, and are never met.
+    reasons = {error.reason for error in every_error()} - {Refused.reason, LimitReached.reason}
     reasons |= {CLIENT_LEFT, CLIENT_STALLED, STOPPED, TUNNEL_IDLE, UPSTREAM_RESET}
     assert sorted(reasons - WORDS) == []
 

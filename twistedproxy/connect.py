@@ -70,6 +70,10 @@ class Connect(OpaqueExchange):
         if self.snapshot.rules is not None:
             self.judge(target)
         self._check_lists(target.host)
+        if self.snapshot.limits is None or self.is_let_in(True):
+            self.set_out()
+
+    def set_out(self) -> None:
         self.kind = "tunnel"
         if self._may_open():
             leaves = self.plane.issuer.leaves()

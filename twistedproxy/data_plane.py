@@ -7,6 +7,7 @@ from typing import Any
 
 from twistedproxy.accounts.authenticator import Authenticator
 from twistedproxy.deadlines import Deadlines
+from twistedproxy.limits.restraint import Restraint
 from twistedproxy.record.access_log import AccessLog, NoAccessLog
 from twistedproxy.record.statistics import Tally
 from twistedproxy.snapshot import Snapshot
@@ -36,6 +37,7 @@ class DataPlane:
         "reactor",
         "records",
         "rejections",
+        "restraint",
         "snapshot",
         "tally",
         "wall",
@@ -68,6 +70,8 @@ class DataPlane:
         self.message_listeners: tuple[Any, ...] = ()
         """Who may want to see the messages of WebSockets: `twistedproxy.watching.MessageListener`."""
         self.tally = Tally()
+        self.restraint = Restraint(reactor, deadlines.seconds, wall)
+        self.restraint.use(snapshot.limits)
         self.workers = 1
         self.snapshot = snapshot
         self.authenticator = Authenticator(reactor, deadlines.seconds, snapshot.accounts)
@@ -81,6 +85,7 @@ class DataPlane:
         """Let new exchanges go by ``snapshot``; those under way keep theirs."""
         self.snapshot = snapshot
         self.pool.use(snapshot)
+        self.restraint.use(snapshot.limits)
         self.authenticator.use(snapshot.accounts)
         self.issuer.use(snapshot.settings.tls)
         intercept = snapshot.settings.intercept

@@ -9,6 +9,7 @@ never holds a secret. ``particulars`` are shown on the page only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import ClassVar
 
 
@@ -247,6 +248,45 @@ class TooManyConnections(ProxyError):
     status = 429
     proxy_status = "http_request_denied"
     reason = "client_connections_exceeded"
+
+
+class LimitReached(ProxyError):
+    """You have taken up as much of this proxy as you may for now."""
+
+    status = 429
+    proxy_status = "http_request_denied"
+    reason = "limit_reached"
+
+    def __init__(self, detail: str = "", *, limit: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(detail)
+        self.limit = limit
+        """The limit, by its name."""
+        self.retry_after = max(1, ceil(retry_after))
+        """The whole seconds after which another attempt makes sense (RFC 9110 section 10.2.3)."""
+
+
+class RequestsExceeded(LimitReached):
+    """You send more requests than this proxy takes from you in that time."""
+
+    reason = "requests_exceeded"
+
+
+class ConnectionsExceeded(LimitReached):
+    """You have as many requests under way through this proxy as you may at the same time."""
+
+    reason = "connections_exceeded"
+
+
+class TunnelsExceeded(LimitReached):
+    """You have as many tunnels through this proxy as you may at the same time."""
+
+    reason = "tunnels_exceeded"
+
+
+class QuotaExceeded(LimitReached):
+    """You have used up what this proxy lets you transfer in a day or a month."""
+
+    reason = "quota_exceeded"
 
 
 # ---------------------------------------------------------------- the way to the origin

@@ -25,6 +25,7 @@ from twistedproxy.errors import (
     CredentialsRefused,
     CredentialsWanted,
     DeniedByRule,
+    LimitReached,
     LoopDetected,
     ProxyError,
     Refused,
@@ -32,6 +33,7 @@ from twistedproxy.errors import (
 from twistedproxy.http.forwarding import via_names
 from twistedproxy.http.message import Fields, RequestHead
 from twistedproxy.http.target import Target
+from twistedproxy.limits.hold import Hold
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
 
@@ -57,6 +59,7 @@ class Exchange:
         "finished_wall",
         "first_byte_seconds",
         "groups",
+        "hold",
         "inside",
         "kind",
         "listed",
@@ -103,6 +106,8 @@ class Exchange:
         """What the access rules have given to the client."""
         self.destinations: Destinations | None = None
         """What the access rules say of the address that it leads to, where that matters to them."""
+        self.hold: Hold | None = None
+        """What limits it; None when nothing does."""
         self._check: Check | None = None
         self.status = 0
         self.started_at = plane.deadlines.seconds()
@@ -300,6 +305,42 @@ class Exchange:
         if refusal is not None:
             raise refusal
 
+    def is_let_in(self, tunnel: bool) -> bool:
+        """The stage of the limits, where there are any. False when it has to wait; `set_out` or `fail` is called then.
+
+        ``tunnel`` is whether it is to become one. Raises `LimitReached`.
+        """
+        limits = self.snapshot.limits
+        request = self.request
+        assert limits is not None
+        assert request is not None
+        hold = self.plane.restraint.hold(self, limits, tunnel)
+        if hold is None:
+            return True
+        self.hold = hold
+        if hold.enter():
+            return True
+        if request.length:
+            # Its client is not late with what nobody takes.
+            self.downstream.pause_request()
+        return False
+
+    def may_enter(self) -> None:
+        """It has waited for its turn."""
+        try:
+            self.set_out()
+        except ProxyError as error:
+            self.fail(error)
+        except Exception:
+            self.fail_unexpectedly()
+
+    def set_out(self) -> None:
+        """Take the request through the stages after that of the limits."""
+
+    def exceeded(self, error: LimitReached) -> None:
+        """It has used up a quota: cut it short."""
+        self.fail(error)
+
     def connected_to(self, peer: str) -> None:
         """It goes to ``peer``, an address with its port."""
         self.upstream_address = peer
@@ -369,6 +410,8 @@ class Exchange:
         self.finished_at = plane.deadlines.seconds()
         self.finished_wall = plane.wall()
         self.count(downstream)
+        if self.hold is not None:
+            self.hold.leave(self.bytes_from_client, self.bytes_to_client)
         plane.tally.finished(self)
         if reason or self.profile.log is not False:
             plane.access_log.finished(self)

@@ -357,7 +357,8 @@ def _given(profile: Profile) -> str:
         for name, value in (("intercept", profile.intercept), ("log", profile.log), ("route", profile.route))
         if value not in (None, "")
     ]
-    given += [f"{name} = {', '.join(value)}" for name in ("blocklists", "rates") if (value := getattr(profile, name))]
+    names = (("blocklists", profile.blocklists), ("limits", [limit.name for limit in profile.limits]))
+    given += [f"{name} = {', '.join(value)}" for name, value in names if value]
     return "; ".join(given)
 
 

@@ -17,6 +17,7 @@ from twistedproxy.http.grammar import list_tokens
 from twistedproxy.http.message import HTTP2, NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
+from twistedproxy.limits.hold import Hold
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.portal.names import HOSTS
 from twistedproxy.portal.visit import visit, visit_as_origin
@@ -102,9 +103,16 @@ class Forward(OpaqueExchange):
             self.judge(target)
         if self.blocklists is not None:
             self.check_lists(target.host, target.scheme, target.port, target.path)
-        self.kind = "forward"
         if b"upgrade" in request.options:
             self._upgrade = upgrade_offered(request)
+        if self.snapshot.limits is None or self.is_let_in(bool(self._upgrade)):
+            self.set_out()
+
+    def set_out(self) -> None:
+        request = self.request
+        assert request is not None
+        target = self._target
+        self.kind = "forward"
         key = (target.scheme, target.host, target.port)
         pool = self.plane.pool
         carrier: Carrier | None = None
@@ -124,16 +132,18 @@ class Forward(OpaqueExchange):
 
     def identified(self, account: Account) -> None:
         super().identified(account)
-        if self._upstream is not None:
-            # Nobody else tells that the turn has ended.
-            self._catch_up()
+        self._catch_up()
+
+    def may_enter(self) -> None:
+        super().may_enter()
+        self._catch_up()
 
     def _catch_up(self) -> None:
-        """Go on with the content that was held up, now that there is somebody to send it to."""
-        self._flush_request()
+        """Go on with the content that was held up, if there is somebody to send it to: nobody else tells of a turn."""
         upstream = self._upstream
-        if upstream is not None and not upstream.full and not self._request_ended:
-            self.downstream.resume_request()
+        if upstream is not None:
+            self._flush_request()
+            self.request_room_made()
 
     def _asked_as_origin(self, error: NotAProxyRequest) -> None:
         """Somebody speaks to us as to a web server."""
@@ -195,6 +205,8 @@ class Forward(OpaqueExchange):
         privacy = self._privacy()
         if privacy is not None:
             request, target, self._discretion = privacy.request(request, target, self.client_address)
+        if self.hold is not None:
+            self.hold.up.go_on, self.hold.down.go_on = self.request_room_made, self._response_rested
         carrier.send_head(self, request, target, self.snapshot.via, self._upgrade)
         if self._held:
             for content in self._held:
@@ -256,12 +268,20 @@ class Forward(OpaqueExchange):
         upstream = self._upstream
         if upstream is not None:
             upstream.flush()
-            if upstream.full and not self._request_ended:
+            if self._request_ended:
+                return
+            if upstream.full:
+                self.downstream.pause_request()
+            if self.hold is not None and self._measured(self.hold).up.rests():
                 self.downstream.pause_request()
 
     def request_room_made(self) -> None:
-        """The origin reads again."""
-        self.downstream.resume_request()
+        """The origin reads again, or the client has rested long enough."""
+        upstream = self._upstream
+        if upstream is None or upstream.full or self._request_ended:
+            return
+        if self.hold is None or not self.hold.up.resting:
+            self.downstream.resume_request()
 
     # ------------------------------------------------------------ the response, as it comes
 
@@ -313,12 +333,31 @@ class Forward(OpaqueExchange):
         """All that came in this turn of the reactor has been told."""
         downstream = self.downstream
         downstream.flush()
-        if self._upstream is not None and downstream.full:
-            self._upstream.pause()
+        upstream = self._upstream
+        if upstream is None:
+            return
+        if downstream.full:
+            upstream.pause()
+        if self.hold is not None and self._measured(self.hold).down.rests():
+            upstream.pause()
 
     def response_room_made(self) -> None:
-        if self._upstream is not None:
+        upstream = self._upstream
+        if upstream is None:
+            return
+        if self.hold is None or not self._measured(self.hold).down.rests():
+            upstream.resume()
+
+    def _response_rested(self) -> None:
+        """The limits let more of the response come."""
+        if self._upstream is not None and not self.downstream.full:
             self._upstream.resume()
+
+    def _measured(self, hold: Hold) -> Hold:
+        """``hold``, which knows now what has passed."""
+        from_client, to_client, _, _ = self.moved_so_far()
+        hold.measure(from_client, to_client)
+        return hold
 
     # ------------------------------------------------------------ another protocol
 

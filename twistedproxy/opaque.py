@@ -11,8 +11,10 @@ from twisted.internet.protocol import ClientFactory, Protocol
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.downstream_side import Downstream
+from twistedproxy.errors import LimitReached
 from twistedproxy.exchange import Exchange
 from twistedproxy.http.message import RequestHead
+from twistedproxy.limits.hold import Hold
 from twistedproxy.settings.types import TunnelSettings
 from twistedproxy.tunnel.copying import CopyingRelay, Observer
 from twistedproxy.tunnel.relay import Relay
@@ -41,6 +43,7 @@ class OpaqueExchange(Exchange):
             to_client=to_client,
             ended=self._relay_ended,
             observer=observer,
+            hold=self.hold,
         )
         relay.start()
 
@@ -69,6 +72,13 @@ class OpaqueExchange(Exchange):
         self._relay = None
         self.finish(relay.reason)
 
+    def exceeded(self, error: LimitReached) -> None:
+        if self._relay is None:
+            super().exceeded(error)
+        else:
+            self.detail = error.detail
+            self._relay.stop(error.reason)
+
     def stop(self, reason: str) -> None:
         if self._relay is not None:
             self._relay.stop(reason)
@@ -86,12 +96,14 @@ def relay_between(
     to_client: bytes,
     ended: Callable[[Relay], None],
     observer: Observer | None = None,
+    hold: Hold | None = None,
 ) -> Relay:
-    """The relay that suits two connections, which it owns from now on.
+    """The relay that suits two connections, which it owns from now on. ``hold`` is what limits it.
 
     ``client`` is a transport, ``upstream`` a transport or a bare socket. Splice needs the sockets themselves on both
     sides; where there is more than a socket, such as TLS, the relay copies, and for an ``observer`` too.
     """
+    meters = (None, None) if hold is None else (hold.up, hold.down)
     client_socket = _socket_of(client)
     upstream_socket = upstream if isinstance(upstream, socket.socket) else _socket_of(upstream)
     spliced = settings.splice and SPLICE_AVAILABLE and observer is None
@@ -109,6 +121,7 @@ def relay_between(
             deadlines=plane.deadlines,
             pipes=plane.pipes,
             reactor=plane.reactor,
+            meters=meters,
         )
     if upstream is upstream_socket:
         upstream = _adopt(plane.reactor, upstream_socket)
@@ -121,6 +134,7 @@ def relay_between(
         ended=ended,
         deadlines=plane.deadlines,
         observer=observer,
+        meters=meters,
     )
 
 

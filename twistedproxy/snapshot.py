@@ -10,6 +10,7 @@ from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.access.hosts import HostSet
 from twistedproxy.access.http2 import HTTP2Use
 from twistedproxy.access.interception import Interception
+from twistedproxy.access.limits.limits import Limits
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.rules import Rules
 from twistedproxy.accounts.roster import Roster
@@ -35,7 +36,7 @@ class Snapshot:
     we are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody
     needs one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are
     those whose WebSockets' messages are written down. ``lists`` are all the lists of what is blocked, for profiles to
-    choose from, and ``blocklists`` those that are for everybody; None where there are none.
+    choose from, and ``blocklists`` those that are for everybody; None where there are none, and so are ``limits``.
     """
 
     generation: int
@@ -54,6 +55,7 @@ class Snapshot:
     logged_hosts: HostSet
     lists: Blocklists | None = None
     blocklists: Blocklists | None = None
+    limits: Limits | None = None
 
     @classmethod
     def of(
@@ -95,6 +97,7 @@ class Snapshot:
             logged_hosts=HostSet(settings.log.websocket_hosts),
             lists=lists,
             blocklists=lists.everybodys() if lists else None,
+            limits=Limits.of(settings.limits),
         )
 
     def with_lists(self, lists: Blocklists | None) -> Snapshot:

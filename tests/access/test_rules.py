@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.access.test_question import Fields, question
 from twistedproxy.access.policy import AccessPolicy
-from twistedproxy.access.profile import NO_PROFILE, Profile
+from twistedproxy.access.profile import NO_PROFILE, GivenLimit, Profile
 from twistedproxy.access.question import Question
 from twistedproxy.access.rules import Rules
 from twistedproxy.errors import CredentialsWanted, DeniedByRule, DestinationRefused, ProxyError, TargetTooLong
@@ -107,12 +107,12 @@ def test_what_is_set_adds_up_until_somebody_decides() -> None:
     compiled = rules(
         rule("set", intercept=True, blocklists=("ads",)),
         rule("set", clients=("10.0.0.0/8",), intercept=False, route="office"),
-        rule("allow", hosts=("a.example",), rates=("slow",), blocklists=("games",)),
+        rule("allow", hosts=("a.example",), limits=("slow",), blocklists=("games",)),
         rule("set", log=False),
     )
     assert compiled.may_intercept
     profile = compiled.judge(question(host="a.example", client="10.0.0.1")).profile
-    assert profile == Profile(False, None, "office", ("ads", "games"), ("slow",))
+    assert profile == Profile(False, None, "office", ("ads", "games"), (GivenLimit("slow", "access.rules[2]"),))
     assert compiled.judge(question(host="a.example", client="10.0.0.1")).profile is profile
     assert compiled.judge(question(host="b.example")).profile == Profile(True, False, "", ("ads",))
     assert not rules(rule()).may_intercept
@@ -129,7 +129,7 @@ def test_what_is_too_long_for_patterns_is_refused() -> None:
 
 
 def test_the_memos_have_their_bounds() -> None:
-    made = [rule("set", hosts=(f"~{number}",), rates=(f"r{number}",)) for number in range(13)]
+    made = [rule("set", hosts=(f"~{number}",), limits=(f"r{number}",)) for number in range(13)]
     made += [rule(hosts=(f"~{'abcdefghijklm'[number]}",), destinations=("private",)) for number in range(13)]
     compiled = rules(*made)
     for number in range(9000):
@@ -279,7 +279,7 @@ def any_rule(chance: Random) -> AccessRule:
     if action in ("allow", "deny") and chance.random() < 0.3:
         keys[chance.choice(["destinations", "not_destinations"])] = some(chance, NETWORKS)
     elif action in ("set", "allow"):
-        keys |= {"intercept": chance.choice([None, True, False]), "rates": some(chance, ["slow", "fast"])}
+        keys |= {"intercept": chance.choice([None, True, False]), "limits": some(chance, ["slow", "fast"])}
     return AccessRule(action=action, zone="UTC", **keys)
 
 
@@ -385,9 +385,10 @@ def expected(made: list[AccessRule], default: str, values: dict[str, Any]) -> tu
 def expected_profile(made: list[AccessRule], values: dict[str, Any]) -> Profile:
     """What was set, in sets of rules in which nothing depends on the address."""
     profile = NO_PROFILE
-    for one in made:
+    for number, one in enumerate(made):
         if fits(one, values):
-            profile = profile.with_more(Profile(one.intercept, one.log, one.route, one.blocklists, one.rates))
+            limits = tuple(GivenLimit(name, f"access.rules[{number}]") for name in one.limits)
+            profile = profile.with_more(Profile(one.intercept, one.log, one.route, one.blocklists, limits))
             if one.action != "set":
                 break
     return profile

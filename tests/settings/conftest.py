@@ -18,6 +18,7 @@ from twistedproxy.settings.blocklists import Blocklist
 from twistedproxy.settings.directories import Directory
 from twistedproxy.settings.keys import Key, tables
 from twistedproxy.settings.kinds import MOST_WORKERS, choices
+from twistedproxy.settings.limits import LimitTable
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
 from twistedproxy.settings.resolver import ResolverDomain
 from twistedproxy.settings.types import DownstreamSettings, Settings
@@ -115,6 +116,18 @@ RESOLVER_DOMAINS = st.builds(
     names=st.lists(st.sampled_from(("corp.example", "local", "a-b.c_d.example")), min_size=1, max_size=2).map(tuple),
     servers=st.lists(NAME_SERVERS, min_size=1, max_size=2).map(tuple),
 )
+LIMITS = st.builds(
+    LimitTable,
+    name=st.from_regex(r"\A[a-zA-Z0-9][a-z0-9._-]{0,9}\Z"),
+    per=st.sampled_from(("client", "account", "group", "all")),
+    everybody=st.booleans(),
+    requests_per_second=st.one_of(st.integers(1, 1000), st.floats(0.01, 1000)),
+    burst=st.integers(1, 1000),
+    connections=st.integers(0, 5).map(lambda count: count or 1),
+    download=st.sampled_from(("2MiB", "1.5MiB", "100kB")),
+    daily=st.just("5GiB"),
+    when_over=st.sampled_from(("refuse", "slow")),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -175,6 +188,10 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.sampled_from((("basic",), ("digest",), ("digest", "basic")))
         case "realm":
             return st.from_regex(r"\A[A-Za-z']([ !#-Z^-~]{0,20}[a-z])?\Z")
+        case "limits":
+            return st.lists(LIMITS, max_size=3, unique_by=lambda one: one.name).map(tuple)
+        case "time zone":
+            return st.sampled_from(("UTC", "Europe/Berlin"))
         case "blocklists":
             return st.lists(BLOCKLISTS, max_size=3, unique_by=lambda one: one.name).map(tuple)
         case "workers":

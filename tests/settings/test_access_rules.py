@@ -24,7 +24,7 @@ GOOD: list[dict[str, Any]] = [
     {"action": "deny", "paths": ["/a*", "*.exe", "~^/x"], "urls": ["http://a/*", "*tracker*", "~x"]},
     {"action": "deny", "fields": {"User-Agent": ["curl*", "~x"]}, "not_fields": {"x": ["*"]}},
     {"action": "deny", "destinations": ["private", "all", "10.0.0.0/8"], "not_destinations": ["10.1.0.0/16"]},
-    {"action": "set", "intercept": False, "log": False, "route": "a-1", "blocklists": ["ads.big"], "rates": ["slow"]},
+    {"action": "set", "intercept": False, "log": False, "route": "a-1", "blocklists": ["ads.big"], "limits": ["slow"]},
     {"action": "allow", "intercept": True},
 ]
 
@@ -91,7 +91,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"action": "deny", "name": "a" * 65}, "name: a name of 1 to 64 printable characters"),
     ({"action": "deny", "comment": 1}, "comment: a text of up to 2000 characters"),
     ({"action": "deny", "log": False}, "log: no log where the action is neither set nor allow"),
-    ({"action": "set"}, 'one of "intercept", "log", "route", "blocklists", "rates" where the action is set'),
+    ({"action": "set"}, 'one of "intercept", "log", "route", "blocklists", "limits" where the action is set'),
     ({"action": "set", "intercept": "yes"}, "intercept: true or false"),
     ({"action": "set", "route": "a b"}, "route: a name of letters, digits, dots, dashes and underscores"),
     (

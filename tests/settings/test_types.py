@@ -103,6 +103,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "max_size": 268435456,
         "max_shrink": 50,
     },
+    "limits": {
+        "tables": (),
+        "ipv6_prefix": 64,
+        "zone": "UTC",
+        "max_wait": 10.0,
+        "max_waiting": 100,
+        "max_keys": 10_000,
+    },
     "forwarding": {"via": ""},
     "privacy": {
         "profile": "off",

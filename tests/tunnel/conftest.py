@@ -20,7 +20,7 @@ from twisted.internet.task import Clock, deferLater
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.tunnel.copying import CopyingRelay
 from twistedproxy.tunnel.pipes import PipePool
-from twistedproxy.tunnel.relay import CLIENT, UPSTREAM, Relay
+from twistedproxy.tunnel.relay import CLIENT, UPSTREAM, Meters, Relay
 from twistedproxy.tunnel.splice import SpliceRelay
 
 IDLE_TIMEOUT = 60.0
@@ -153,7 +153,7 @@ class Tunnel:
         self.near_client: socket.socket
         self.near_upstream: socket.socket
 
-    def connect(self, to_upstream: bytes, to_client: bytes, buffer: int) -> None:
+    def connect(self, to_upstream: bytes, to_client: bytes, buffer: int, meters: Meters = (None, None)) -> None:
         """Make the connections and the relay."""
         self.early_to_upstream = to_upstream
         self.early_to_client = to_client
@@ -167,6 +167,7 @@ class Tunnel:
             "idle_timeout": IDLE_TIMEOUT,
             "ended": self._ended,
             "deadlines": self.deadlines,
+            "meters": meters,
         }
         if self.kind == "splice":
             self.relay = SpliceRelay(
@@ -253,9 +254,10 @@ def tunnel_of(running_reactor: Any, clock: Clock, pipes: PipePool) -> Iterator[C
         to_client: bytes = b"",
         buffer: int = 0,
         start: bool = True,
+        meters: Meters = (None, None),
     ) -> Tunnel:
         tunnel = Tunnel(kind, running_reactor, clock, deadlines, pipes)
-        tunnel.connect(to_upstream, to_client, buffer)
+        tunnel.connect(to_upstream, to_client, buffer, meters)
         tunnels.append(tunnel)
         if start:
             tunnel.relay.start()

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
+
+
+class GivenLimit(NamedTuple):
+    """A limit, by its name, and the rule that has given it, by its own."""
+
+    name: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +18,14 @@ class Profile:
     """How an exchange is treated. What is None or empty was left to the settings.
 
     ``intercept`` is whether its tunnel is looked into, ``log`` whether it is written to the access log when all goes
-    well. ``route``, ``blocklists`` and ``rates`` are names.
+    well. ``route`` and ``blocklists`` are names.
     """
 
     intercept: bool | None = None
     log: bool | None = None
     route: str = ""
     blocklists: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
+    limits: tuple[GivenLimit, ...] = ()
 
     def with_more(self, later: Profile) -> Profile:
         """This one as a later rule leaves it: what that says of a thing counts, and its names come on top."""
@@ -28,8 +35,13 @@ class Profile:
             log=self.log if later.log is None else later.log,
             route=later.route or self.route,
             blocklists=tuple(dict.fromkeys((*self.blocklists, *later.blocklists))),
-            rates=tuple(dict.fromkeys((*self.rates, *later.rates))),
+            limits=self._with_limits(later.limits),
         )
+
+    def _with_limits(self, later: tuple[GivenLimit, ...]) -> tuple[GivenLimit, ...]:
+        """A limit that two rules have given holds once, as the first of them gave it."""
+        given = {one.name for one in self.limits}
+        return (*self.limits, *(one for one in later if one.name not in given))
 
 
 NO_PROFILE: Final = Profile()

@@ -30,7 +30,7 @@ from twistedproxy.access.conditions import (
 )
 from twistedproxy.access.matching import Fits, HostTable, Prefilter, Table, negated, table_of
 from twistedproxy.access.policy import AccessPolicy
-from twistedproxy.access.profile import NO_PROFILE, Profile
+from twistedproxy.access.profile import NO_PROFILE, GivenLimit, Profile
 from twistedproxy.access.question import INTERCEPTED, TUNNEL, Question
 from twistedproxy.errors import CredentialsWanted, DeniedByRule, Refused
 
@@ -71,15 +71,15 @@ class Rule:
     def of(cls, number: int, settings: RuleSettings) -> Rule:
         """Compile ``settings``; ValueError when one of its entries means nothing."""
         conditions = conditions_of(settings)
-        profile = Profile(
-            settings.intercept, settings.log, settings.route, tuple(settings.blocklists), tuple(settings.rates)
-        )
+        label = settings.name or key_path(number)
+        limits = tuple(GivenLimit(name, label) for name in dict.fromkeys(settings.limits))
+        profile = Profile(settings.intercept, settings.log, settings.route, tuple(settings.blocklists), limits)
         if settings.action == ASK:
             # Who has said who they are need not be asked.
             conditions.append(Condition("users", "user", negated(bool)))
         return cls(
             number=number,
-            label=settings.name or key_path(number),
+            label=label,
             action=settings.action,
             status=settings.status,
             text=settings.text,

@@ -436,7 +436,7 @@ class DownstreamConnection(ClientConnection):
         elif self._receiving:
             self._refuse(RequestTimeout(f"none of its content came for {self._settings.body_timeout:g} s"))
         elif self._half_closed:
-            if sender.sent == self._sent_at_check:
+            if sender.sent == self._sent_at_check and not (exchange.hold is not None and exchange.hold.resting):
                 self._lose_client(CLIENT_LEFT)
             else:
                 self._rest()

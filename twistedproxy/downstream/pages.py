@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from twistedproxy.accounts.authenticator import Authenticator
-from twistedproxy.errors import CredentialsRefused, ProxyError
+from twistedproxy.errors import CredentialsRefused, LimitReached, ProxyError
 from twistedproxy.http.accept import accepts_html
 from twistedproxy.http.dates import imf_fixdate
 from twistedproxy.http.message import FieldLine, RequestHead
@@ -89,6 +89,8 @@ def error_page(
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", proxy_status(name, error.proxy_status)),
     ]
+    if isinstance(error, LimitReached):
+        lines.append((b"Retry-After", b"%d" % error.retry_after))
     if error.status == PROXY_AUTHENTICATION_REQUIRED and authenticator is not None:
         stale = isinstance(error, CredentialsRefused) and error.stale
         lines += [(b"Proxy-Authenticate", challenge) for challenge in authenticator.challenges(stale=stale)]

@@ -52,7 +52,7 @@ class AccessRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     log: bool | None = None
     route: str = ""
     blocklists: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -115,7 +115,7 @@ class AccessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "there have to fit; with `not_` before its name a key must not. Where text is compared, `*` and `?` stand "
             "for any, and what begins with `~` is a regular expression. What it does: `deny` has a `status` and a "
             "`text` for the page; `ask` wants credentials (407) from whoever has not said who they are; `set` and "
-            "`allow` take `intercept`, `log`, `route`, `blocklists` and `rates`.",
+            "`allow` take `intercept`, `log`, `route`, `blocklists` and `limits`.",
             examples=[[{"name": "games", "clients": ["10.0.1.0/24"], "hosts": [".games.example"], "action": "deny"}]],
         ),
     ] = ()

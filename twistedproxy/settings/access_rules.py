@@ -21,7 +21,7 @@ WAYS: Final = ("plain", "tunnel", "intercepted")
 SCHEMES: Final = ("http", "https")
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-GIVEN: Final = ("intercept", "log", "route", "blocklists", "rates")
+GIVEN: Final = ("intercept", "log", "route", "blocklists", "limits")
 """The keys that give something to the client."""
 ABOUT_URLS: Final = ("paths", "not_paths", "urls", "not_urls")
 ABOUT_DESTINATIONS: Final = ("destinations", "not_destinations")
@@ -194,7 +194,8 @@ def _plain_name(value: object) -> None:
         raise Unfit("a name of letters, digits, dots, dashes and underscores")
 
 
-def _zone(value: object) -> None:
+def check_zone(value: object) -> None:
+    """Accept the name of a time zone; else `Unfit` says what is wrong."""
     try:
         ZoneInfo(_text_of(value, 64, "the name of a time zone"))
     except (ValueError, OSError, KeyError):
@@ -277,7 +278,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = MappingProxyType(
         "days": _list_of(_days),
         "hours": _list_of(_hours),
         "not_hours": _list_of(_hours),
-        "zone": _single(_zone),
+        "zone": _single(check_zone),
         "ways": _list_of(_word(*WAYS)),
         "listeners": _list_of(_listener),
         "not_listeners": _list_of(_listener),
@@ -303,6 +304,6 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = MappingProxyType(
         "log": _single(_flag),
         "route": _single(_plain_name),
         "blocklists": _list_of(_plain_name),
-        "rates": _list_of(_plain_name),
+        "limits": _list_of(_plain_name),
     }
 )

@@ -10,6 +10,7 @@ from twistedproxy.settings.endpoints import REQUIRED, Endpoint, parse_endpoint
 from twistedproxy.settings.hosts import DEFAULTS
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.keys import suggested_variable
+from twistedproxy.settings.limits import LimitTable
 from twistedproxy.settings.log import NOWHERE, LogSettings
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
@@ -23,7 +24,7 @@ from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 WARNING = "warning: "
 EVERY_HOST = "*"
-WITHOUT_EFFECT = ("route", "rates")
+WITHOUT_EFFECT = ("route",)
 """The keys of an access rule that are kept, and that nothing goes by yet."""
 
 
@@ -83,6 +84,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     yield from _about_upstream_tls(settings.upstream_tls)
     yield from _about_resolver(settings.resolver)
     yield from _about_lists(settings)
+    yield from _about_limits(settings)
     exposed = [
         endpoint for endpoint in map(parse_endpoint, settings.control.metrics) if endpoint.loopback_only is False
     ]
@@ -273,6 +275,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     yield from _resolver(settings.resolver)
     yield from _upstream_tls(settings.upstream_tls)
     yield from _intercept(settings.intercept)
+    yield from map(_limit, settings.limits.tables)
     yield _access_log(settings.log)
     yield from _messages(settings.log)
     yield f"The operational log has everything from the level {settings.log.level} on."
@@ -395,6 +398,42 @@ def _sentences(endpoints: Iterable[Endpoint]) -> str:
 def _joined(words: Iterable[str]) -> str:
     *most, last = list(words) or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+_WHO = {
+    "client": "each client",
+    "account": "each account",
+    "group": "each group",
+    "rule": "all to whom the same rule gives it",
+    "all": "all together",
+}
+"""Who shares what a limit allows."""
+
+
+def _limit(limit: LimitTable) -> str:
+    allowed = [
+        f"{limit.requests_per_second:g} requests a second" * bool(limit.requests_per_second),
+        f"{limit.connections} connections" * bool(limit.connections),
+        f"{limit.tunnels} tunnels" * bool(limit.tunnels),
+        f"{limit.download} a second to clients" * bool(limit.download),
+        f"{limit.upload} a second from clients" * bool(limit.upload),
+        f"{limit.daily} a day" * bool(limit.daily),
+        f"{limit.monthly} a month" * bool(limit.monthly),
+    ]
+    whom = "" if limit.everybody and limit.per != "rule" else ", where a rule gives it"
+    return f"The limit {limit.name} allows {_WHO[limit.per]} {_joined(filter(None, allowed))}{whom}."
+
+
+def _about_limits(settings: Settings) -> Iterator[str]:
+    given = {name for rule in settings.access.rules for name in rule.limits}
+    for limit in settings.limits.tables:
+        if not (limit.everybody and limit.per != "rule") and limit.name not in given:
+            yield f"the limit {limit.name} holds for nobody: no rule in access.rules gives it."
+        if limit.per in ("account", "group") and not has_accounts(settings.accounts):
+            yield (
+                f"the limit {limit.name} is per {limit.per}, but there is no account: everybody is counted by their "
+                "address."
+            )
 
 
 def _about_lists(settings: Settings) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Meta
 
 from twistedproxy.settings import quantities
-from twistedproxy.settings.access_rules import check_access_rule
+from twistedproxy.settings.access_rules import check_access_rule, check_zone
 from twistedproxy.settings.account_entries import (
     check_account_group,
     check_certificate_account,
@@ -33,6 +33,7 @@ from twistedproxy.settings.endpoints import parse_endpoint
 from twistedproxy.settings.excepted_hosts import check_excepted_host
 from twistedproxy.settings.field_names import check_field_line, check_field_name
 from twistedproxy.settings.hosts import check_host
+from twistedproxy.settings.limit_tables import check_limit
 from twistedproxy.settings.name_servers import check_name_server, check_resolver_domain
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network, check_own_address
 from twistedproxy.settings.paths import check_credential, check_path
@@ -235,13 +236,21 @@ def _source_addresses(value: object) -> object:
     return entries
 
 
-def _blocklists(value: object) -> object:
-    entries = _list(value)
-    assert isinstance(entries, tuple)
-    names = [entry.get("name") for entry in entries if isinstance(entry, Mapping)]
-    if any(names.count(name) > 1 for name in names):
-        raise Unfit("a name of its own for each list")
-    return entries
+def _named_apart(what: str) -> Read:
+    def read(value: object) -> object:
+        entries = _list(value)
+        assert isinstance(entries, tuple)
+        names = [entry.get("name") for entry in entries if isinstance(entry, Mapping)]
+        if any(names.count(name) > 1 for name in names):
+            raise Unfit(f"a name of its own for each {what}")
+        return entries
+
+    return read
+
+
+def _zone(value: object) -> object:
+    check_zone(value)
+    return value
 
 
 def _some(value: object) -> object:
@@ -320,7 +329,9 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("dotted names", 'a list such as ["example_site.Checker"]', _list, each=check_dotted),
             Kind("schemes", 'a list such as ["digest", "basic"]', _schemes, each=check_scheme),
             Kind("realm", "a string", _realm),
-            Kind("blocklists", "a list of tables", _blocklists, each=check_blocklist),
+            Kind("blocklists", "a list of tables", _named_apart("list"), each=check_blocklist),
+            Kind("limits", "a list of tables", _named_apart("limit"), each=check_limit),
+            Kind("time zone", "a string", _zone),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(
                 "endpoints or none",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -235,6 +236,7 @@ class Merging:
     def _check_together(self) -> None:
         """Refuse what each key allows by itself but the two of them do not."""
         self._check_listeners()
+        self._check_limits()
         target, head = "downstream.max_target_size", "downstream.max_head_size"
         # What cannot be read may have made them fit.
         if self._missing or any(".".join(problem.path) in (target, head) for _, problem in self._problems):
@@ -267,6 +269,24 @@ class Merging:
             if named not in listeners:
                 message = f"expected one of {others}, got {shown(named)}"
                 self._refuse(self._set_at[path].source, tuple(path.split(".")), message, entry, within)
+
+    def _check_limits(self) -> None:
+        """Refuse rules that give limits that there are not."""
+        tables = "limits.tables"
+        if self._missing or any(".".join(one.path) == tables for _, one in self._problems):
+            return
+        limits, rules = self._values.get(tables, ()), self._values.get("access.rules", ())
+        assert isinstance(limits, tuple)
+        assert isinstance(rules, tuple)
+        known = [limit["name"] for limit in limits]
+        for number, rule in enumerate(rules):
+            for place, name in enumerate(rule.get("limits", ())):
+                if name not in known:
+                    close = get_close_matches(name, known, 1, 0.6)
+                    hint = _in_brackets(f'did you mean "{close[0]}"?' if close else "")
+                    message = f"expected the name of one of {tables}, got {shown(name)}{hint}"
+                    source = self._set_at["access.rules"].source
+                    self._refuse(source, ("access", "rules"), message, number, f"limits[{place}]")
 
     def _listeners_named(self) -> Iterator[tuple[str, int, str, object]]:
         """Where other keys name a listener: the key, the entry, the key in that, and what stands there."""

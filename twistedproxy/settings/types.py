@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
-These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `log`, `operation`, `privacy`,
-`resolver` and `upstream_tls`, are the only place where a key, its default, its limits and its description stand. The
-file is checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from them.
-Durations are float seconds and sizes int bytes once they are loaded.
+These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `limits`, `log`, `operation`,
+`privacy`, `resolver` and `upstream_tls`, are the only place where a key, its default, its limits and its description
+stand. The file is checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from
+them. Durations are float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from twistedproxy.settings.blocklists import BlocklistsSettings
 from twistedproxy.settings.http2 import HTTP2Settings
 from twistedproxy.settings.interception import InterceptSettings
 from twistedproxy.settings.kinds import count, duration, flag, size, special
+from twistedproxy.settings.limits import LimitsSettings
 from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.privacy import PrivacySettings
@@ -305,6 +306,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     access: AccessSettings = AccessSettings()
     accounts: AccountsSettings = AccountsSettings()
     blocklists: BlocklistsSettings = BlocklistsSettings()
+    limits: LimitsSettings = LimitsSettings()
     forwarding: ForwardingSettings = ForwardingSettings()
     privacy: PrivacySettings = PrivacySettings()
     tls: TLSSettings = TLSSettings()

@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.deadlines import Deadlines
-from twistedproxy.tunnel.relay import BROKEN_OFF, CLIENT, PROXY, TUNNEL_IDLE, UPSTREAM, Relay
+from twistedproxy.tunnel.relay import BROKEN_OFF, CLIENT, PROXY, TUNNEL_IDLE, UPSTREAM, Meter, Meters, Relay
 
 LINGER = 1.0
 """How long a stopped relay's connections may take to send their last bytes, in seconds."""
@@ -69,11 +69,12 @@ class CopyingRelay(Relay):
         ended: Callable[[Relay], None],
         deadlines: Deadlines,
         observer: Observer | None = None,
+        meters: Meters = (None, None),
     ) -> None:
         super().__init__(idle_timeout, ended, deadlines)
         self._finished_first = ""
-        self._client = _Side(client, self, to_upstream)
-        self._upstream = _Side(upstream, self, to_client)
+        self._client = _Side(client, self, to_upstream, meters[0])
+        self._upstream = _Side(upstream, self, to_client, meters[1])
         if observer is not None:
             self._client.show = observer.passed_to_upstream
             self._upstream.show = observer.passed_to_client
@@ -109,7 +110,11 @@ class CopyingRelay(Relay):
 
     def deadline_passed(self) -> None:
         if not self.ended_by:
-            self.stop(TUNNEL_IDLE)
+            if self._client.rests or self._upstream.rests:
+                # Nobody is idle who may not go on.
+                self._moved()
+            else:
+                self.stop(TUNNEL_IDLE)
             return
         for side in (self._client, self._upstream):
             if not side.lost:
@@ -152,11 +157,11 @@ class CopyingRelay(Relay):
 class _Side:
     """One of the two transports' protocols, and the direction that starts there."""
 
-    __slots__ = ("early", "finished", "lost", "moved", "other", "paused", "relay", "show", "transport")
+    __slots__ = ("early", "finished", "lost", "meter", "moved", "other", "paused", "relay", "show", "transport")
 
     other: _Side
 
-    def __init__(self, transport: Any, relay: CopyingRelay, early: bytes) -> None:
+    def __init__(self, transport: Any, relay: CopyingRelay, early: bytes, meter: Meter | None) -> None:
         self.transport = transport
         self.relay = relay
         self.early = early
@@ -169,11 +174,19 @@ class _Side:
         """Whether the connection is gone."""
         self.show: Callable[[bytes], object] | None = None
         """Who sees what was passed on."""
+        self.meter = meter
+        if meter is not None:
+            meter.go_on = self._go_on
+
+    @property
+    def rests(self) -> bool:
+        """Whether a limit lets nothing come from here for now."""
+        return self.meter is not None and self.meter.resting
 
     @property
     def direction(self) -> str:
         """The state of the direction that starts here, for people."""
-        return "finished" if self.finished else "blocked" if self.paused else "flowing"
+        return "finished" if self.finished else "blocked" if self.paused else "resting" if self.rests else "flowing"
 
     @property
     def ends_at_once(self) -> bool:
@@ -190,7 +203,7 @@ class _Side:
         early, self.early = self.early, b""
         if early:
             self.dataReceived(early)
-        if not self.paused:
+        if not (self.paused or self.rests):
             self.transport.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
@@ -199,6 +212,8 @@ class _Side:
         self.moved += len(data)
         self.relay._moved()
         self.other.transport.write(data)
+        if self.meter is not None and not self.meter.passed(len(data)) and not self.lost:
+            self.transport.pauseProducing()
         if self.show is not None:
             try:
                 self.show(data)
@@ -234,7 +249,11 @@ class _Side:
 
     def resumeProducing(self) -> None:
         self.paused = False
-        if not (self.relay.ended_by or self.finished or self.lost):
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """The other transport takes more, or the limits do."""
+        if not (self.relay.ended_by or self.finished or self.lost or self.paused or self.rests):
             self.relay._moved()
             self.transport.resumeProducing()
 

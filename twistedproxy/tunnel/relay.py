@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.logger import Logger
 
@@ -43,6 +43,27 @@ INTERNAL_ERROR: Final = "internal_error"
 
 BROKEN_OFF: Final = {CLIENT: CLIENT_LEFT, UPSTREAM: UPSTREAM_RESET}
 """The reason when a side breaks off, by the side."""
+
+
+class Meter(Protocol):
+    """What a limit knows of one direction."""
+
+    go_on: Callable[[], object]
+    """Called when more may come, after `passed` has said that none may."""
+
+    resting: bool
+    """Whether none may come for now."""
+
+    @property
+    def piece(self) -> int:
+        """The most that should be moved at once, in bytes."""
+
+    def passed(self, size: int) -> bool:
+        """``size`` bytes have been moved; whether more may be."""
+
+
+Meters = tuple[Meter | None, Meter | None]
+"""What measures the bytes from the client, and those to it; None for nothing."""
 
 
 class Relay(ABC):

@@ -36,6 +36,8 @@ from twistedproxy.tunnel.relay import (
     STOPPED,
     TUNNEL_IDLE,
     UPSTREAM,
+    Meter,
+    Meters,
     Relay,
 )
 
@@ -73,12 +75,13 @@ class SpliceRelay(Relay):
         deadlines: Deadlines,
         pipes: PipePool,
         reactor: IReactorFDSet,
+        meters: Meters = (None, None),
     ) -> None:
         super().__init__(idle_timeout, ended, deadlines)
         self._pipes = pipes
         self._reactor = reactor
-        self._client = _Side(client, self, to_upstream)
-        self._upstream = _Side(upstream, self, to_client)
+        self._client = _Side(client, self, to_upstream, meters[0])
+        self._upstream = _Side(upstream, self, to_client, meters[1])
         self._client.other = self._upstream
         self._upstream.other = self._client
 
@@ -101,7 +104,11 @@ class SpliceRelay(Relay):
             self._end(reason, PROXY, reset=self._client.holds or self._upstream.holds)
 
     def deadline_passed(self) -> None:
-        self.stop(TUNNEL_IDLE)
+        if self._client.rests or self._upstream.rests:
+            # Nobody is idle who may not go on.
+            self._deadlines.expire_in(self, self._idle_timeout)
+        else:
+            self.stop(TUNNEL_IDLE)
 
     def _both_finished(self, last: _Side) -> None:
         self._end("", UPSTREAM if last is self._client else CLIENT, reset=False)
@@ -131,6 +138,7 @@ class _Side:
         "fd",
         "finished",
         "held",
+        "meter",
         "moved",
         "other",
         "pending",
@@ -143,7 +151,7 @@ class _Side:
 
     other: _Side
 
-    def __init__(self, sock: socket.socket, relay: SpliceRelay, pending: bytes) -> None:
+    def __init__(self, sock: socket.socket, relay: SpliceRelay, pending: bytes, meter: Meter | None) -> None:
         self.socket = sock
         self.fd = sock.fileno()
         self.relay = relay
@@ -155,6 +163,14 @@ class _Side:
         self.pipe: Pipe | None = None
         self.held = 0
         self.moved = 0
+        self.meter = meter
+        if meter is not None:
+            meter.go_on = self._go_on
+
+    @property
+    def rests(self) -> bool:
+        """Whether a limit lets nothing come from here for now."""
+        return self.meter is not None and self.meter.resting
 
     @property
     def holds(self) -> bool:
@@ -164,7 +180,9 @@ class _Side:
     @property
     def direction(self) -> str:
         """The state of the direction that starts here, for people."""
-        return "finished" if self.finished else "blocked" if self.other.writing else "flowing"
+        return (
+            "finished" if self.finished else "blocked" if self.other.writing else "resting" if self.rests else "flowing"
+        )
 
     def fileno(self) -> int:
         return self.fd
@@ -228,6 +246,8 @@ class _Side:
             self.relay._pipes.discard(self.pipe)
             self.pipe = None
         self.pending = b""
+        if self.meter is not None:
+            self.meter.go_on = _nothing
         if reset:
             try:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -241,13 +261,14 @@ class _Side:
     def _move(self) -> None:
         """Read once, with nothing held, and pass on what came."""
         pipes = self.relay._pipes
+        length = SPLICE_LENGTH if self.meter is None else min(SPLICE_LENGTH, self.meter.piece)
         try:
             pipe = pipes.take()
         except OSError:
             self._copy()
             return
         try:
-            taken = os.splice(self.fd, pipe.input, SPLICE_LENGTH, flags=_FLAGS)
+            taken = os.splice(self.fd, pipe.input, length, flags=_FLAGS)
         except OSError as error:
             pipes.give_back(pipe)
             if error.errno in (EAGAIN, EINVAL):
@@ -267,7 +288,7 @@ class _Side:
     def _copy(self) -> None:
         """Do what `_move` does, where a splice cannot."""
         try:
-            data = self.socket.recv(COPY_LENGTH)
+            data = self.socket.recv(COPY_LENGTH if self.meter is None else min(COPY_LENGTH, self.meter.piece))
         except BlockingIOError:
             return
         except OSError:
@@ -311,6 +332,8 @@ class _Side:
                 return False
         if self.moved != before:
             relay._deadlines.expire_in(relay, relay._idle_timeout)
+            if self.meter is not None:
+                self.meter.passed(self.moved - before)
         return not self.holds
 
     def _take_out_of_pipe(self, pipe: Pipe) -> None:
@@ -321,14 +344,24 @@ class _Side:
         self.relay._pipes.give_back(pipe)
 
     def _flow(self) -> None:
-        """Wait for this side to send."""
-        if not self.reading:
-            reactor = self.relay._reactor
-            if self.other.writing:
-                self.other.writing = False
-                reactor.removeWriter(self.other)
+        """Wait for this side to send, or for the limits to let it."""
+        if self.reading and not self.rests:
+            return
+        reactor = self.relay._reactor
+        if self.other.writing:
+            self.other.writing = False
+            reactor.removeWriter(self.other)
+        if not self.rests:
             self.reading = True
             reactor.addReader(self)
+        elif self.reading:
+            self.reading = False
+            reactor.removeReader(self)
+
+    def _go_on(self) -> None:
+        """The limits let more come."""
+        if not (self.finished or self.holds):
+            self._flow()
 
     def _block(self) -> None:
         """Wait for the other side to take what is held."""
@@ -348,9 +381,14 @@ class _Side:
         if other.finished:
             relay._both_finished(last=self)
             return
-        self.reading = False
-        relay._reactor.removeReader(self)
+        if self.reading:
+            self.reading = False
+            relay._reactor.removeReader(self)
         try:
             other.socket.shutdown(socket.SHUT_WR)
         except OSError:
             relay._broken_off(other)
+
+
+def _nothing() -> None:
+    """It is over, and nothing goes on."""
