@@ -50,5 +50,5 @@ def test_who_is_limited_by_what() -> None:
 
 
 def test_every_key_and_word_is_explained() -> None:
-    told = set(re.findall(r"\w+", "".join(re.findall(r"`([^`\n]+)`", PAGE))))
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`\n]+)`", PAGE))))
     assert {*LimitTable.__struct_fields__, *PER, *WHEN_OVER} - told == {"name"}

@@ -1,4 +1,4 @@
-"""What the workers tell each other of the limits that they share: how much of each is taken up.
+"""What the workers tell each other of what they share: how much of each is taken up.
 
 A limit on one client or one origin cannot be shared out in advance. So each worker tells, once a second, for which
 of them it has many connections, and learns what the others have. What comes within that second can go over a limit
@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from twistedproxy.access.limits.spending import Tidings
+
 MOST_TOLD: Final = 500
 """How many clients, and how many origins, a worker tells of: those with the most connections."""
 
@@ -20,11 +22,15 @@ K = TypeVar("K")
 
 
 class Usage(msgspec.Struct):
-    """How many connections each client has open, and how many to each origin and in all are in use."""
+    """How many connections each client has open, and how many to each origin and in all are in use.
+
+    ``limits`` is what there is to tell of those in the settings.
+    """
 
     clients: dict[str, int] = {}
     origins: dict[Origin, int] = {}
     upstream: int = 0
+    limits: Tidings = msgspec.field(default_factory=Tidings)
 
 
 def told(

@@ -234,18 +234,21 @@ class Worker:
         """What it has taken up of the limits that are shared."""
         settings = self.plane.snapshot.settings
         pool = self.plane.pool
-        return told(
+        usage = told(
             self.factory.by_client,
             settings.downstream.max_connections_per_client,
             pool.in_use_by_key,
             settings.upstream.max_connections_per_origin,
             pool.in_use,
         )
+        usage.limits = self.plane.restraint.told()
+        return usage
 
     def learn(self, elsewhere: Usage) -> None:
         """The other workers have taken up ``elsewhere`` of the limits that are shared."""
         self.factory.elsewhere = elsewhere.clients
         self.plane.pool.learn(elsewhere.origins, elsewhere.upstream)
+        self.plane.restraint.learn(elsewhere.limits)
 
     def connections(self, limit: int, client: str, state: str) -> tuple[int, list[Connection]]:
         """How many connections there are that match, and the oldest ``limit`` of them."""

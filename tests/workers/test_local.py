@@ -10,17 +10,21 @@ import pytest
 import pytest_twisted
 
 from tests.workers.conftest import LOOPBACK, MakeOrders, Processes
+from twistedproxy.access.limits.limits import Limits
+from twistedproxy.access.limits.spending import Used
+from twistedproxy.limits.clearing import Clearing, Spender
 from twistedproxy.listeners import Listeners
 from twistedproxy.worker import Worker
-from twistedproxy.workers.local import LocalWorker
+from twistedproxy.workers.local import TELLING, LocalWorker
 
 
 class Alone:
     """A fleet of one, and its listeners."""
 
-    def __init__(self, processes: Processes, make_orders: MakeOrders) -> None:
+    def __init__(self, processes: Processes, make_orders: MakeOrders, **settings: str) -> None:
         self.processes = processes
-        self.orders = make_orders(generation=1, workers=1)
+        self.orders = make_orders(generation=1, workers=1, **settings)
+        self.clearing = Clearing(lambda: 1.8e9)
         worker = Worker(
             processes,
             self.orders.settings,
@@ -32,9 +36,14 @@ class Alone:
             access_log_path="unused",
             state_directory="unused",
         )
-        self.fleet = LocalWorker(worker)
+        self.fleet = LocalWorker(worker, self.clearing)
         self.listeners = Listeners(processes.real)
         self.listeners.open([LOOPBACK], worker.factory.at)
+
+    @property
+    def lag(self) -> list[Any]:
+        """The timer by which the reactor's lag is measured, which is always there."""
+        return [call for call in self.processes.getDelayedCalls() if "Lag" in repr(call)]
 
     async def end(self) -> None:
         drained = self.fleet.drain(0)
@@ -110,3 +119,41 @@ async def test_end(alone: Alone) -> None:
         alone.processes.advance(0)
         await drained
     assert (await alone.fleet.numbers(), alone.fleet.departed.connections_accepted) == ([], 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_used_of_quotas_is_told(alone: Alone, make_orders: MakeOrders) -> None:
+    clearing = alone.clearing
+    spender = Spender("a", "192.0.2.1")
+    assert alone.processes.getDelayedCalls() == alone.lag
+    tables = '[{ name = "a", per = "client", daily = "1GiB" }]'
+    orders = make_orders(generation=2, workers=1, limits__tables=tables)
+    await alone.fleet.use(orders, alone.listeners)
+    limits = Limits.of(orders.settings.limits)
+    clearing.use(limits)
+    clearing.learned(spender, Used(5, 50))
+    restraint = alone.fleet.worker.plane.restraint
+    alone.processes.advance(TELLING)
+    (state,) = await alone.fleet.limit_states()
+    assert (state.key, state.today, state.in_month) == ("192.0.2.1", 5, 50)
+    share = restraint._ledgers["a"].share("192.0.2.1", 0.0)
+    share.use(10)
+    share.spend(1, 10, 0)
+    alone.processes.advance(TELLING)
+    assert clearing.used(spender) == Used(15, 60)
+    await alone.fleet.refill("a", "192.0.2.1")
+    assert await alone.fleet.limit_states() == []
+    share.spend(1, 3, 0)
+    await alone.fleet.use(alone.orders, alone.listeners)
+    alone.processes.advance(TELLING)
+    assert alone.processes.getDelayedCalls() == alone.lag
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_last_of_it_is_told_at_the_end(processes: Processes, make_orders: MakeOrders) -> None:
+    alone = Alone(processes, make_orders, limits__tables='[{ name = "a", per = "client", monthly = "1GiB" }]')
+    alone.clearing.use(Limits.of(alone.orders.settings.limits))
+    await alone.fleet.start(alone.orders, alone.listeners)
+    alone.fleet.worker.plane.restraint._ledgers["a"].share("x", 0.0).spend(1, 7, 0)
+    await alone.end()
+    assert alone.clearing.used(Spender("a", "x")) == Used(7, 7)

@@ -32,6 +32,7 @@ class Place:
         self.sockets: dict[str, int] = {}
         self.ready = 0
         self.died: list[Report | None] = []
+        self.reported: list[Report] = []
         self.headcount = Headcount.new()
         self.slot = Slot(
             processes,
@@ -41,6 +42,7 @@ class Place:
             sockets=lambda: self.sockets,
             orders=lambda: self.orders,
             became_ready=self._became_ready,
+            reported=self.reported.append,
             died=self.died.append,
             seconds=processes.seconds,
         )

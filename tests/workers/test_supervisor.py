@@ -9,11 +9,16 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.workers.conftest import FakeProcess, MakeOrders, Processes
+from twistedproxy.access.limits.limits import Limits
+from twistedproxy.access.limits.spending import Spending, Tidings, UnderWay, Used
 from twistedproxy.control.link import CannotUse, Listing, Report, Startup
+from twistedproxy.limits.clearing import Clearing, Spender
+from twistedproxy.limits.state import ShareState
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.connections import Connection
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
+from twistedproxy.settings.load import load
 from twistedproxy.usage import Usage
 from twistedproxy.workers.entrance import Entrance
 from twistedproxy.workers.supervisor import PATIENCE, PULSE, Supervisor
@@ -26,7 +31,8 @@ class Fleet:
         self.processes = processes
         self.make_orders = make_orders
         self.listeners = Listeners(processes)
-        self.supervisor = Supervisor(processes, startup, {}, seconds=processes.seconds)
+        self.clearing = Clearing(lambda: 1.8e9)
+        self.supervisor = Supervisor(processes, startup, {}, seconds=processes.seconds, clearing=self.clearing)
 
     def start(self, **orders: Any) -> Deferred[None]:
         return self.supervisor.start(self.make_orders(**orders), self.listeners)
@@ -59,6 +65,10 @@ async def fleet(processes: Processes, startup: Startup, make_orders: MakeOrders)
     made = Fleet(processes, startup, make_orders)
     yield made
     await made.end()
+
+
+def limits_of(tables: str) -> Limits | None:
+    return Limits.of(load("", "test", [("limits.tables", tables)]).settings.limits)
 
 
 def obeyed(process: FakeProcess) -> list[int]:
@@ -243,6 +253,69 @@ async def test_each_learns_what_the_others_have(fleet: Fleet) -> None:
     elsewhere = [told[1]["elsewhere"] for told in heard]
     assert [(one.clients["192.0.2.1"], one.upstream) for one in elsewhere] == [(5, 500), (4, 400), (3, 300)]
     assert [one.origins for one in elsewhere] == [{("http", "a.test", 80): 20}] * 3
+
+
+LIMITS = '[{ name = "a", per = "client", connections = 5, daily = "1GiB" }]'
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_learns_what_the_others_spend(fleet: Fleet, logged_errors: Any) -> None:
+    await fleet.serve(limits__tables=LIMITS)
+    first, second = (one.far for one in fleet.processes.all)
+    await fleet.processes.settle()
+    # What was used before has not to wait for a second.
+    assert len(first.heard_of("Pulse")) == len(second.heard_of("Pulse")) == 1
+    spent = {"a": {"192.0.2.1": Spending(3, 200, 100)}}
+    first.report = Report(Statistics(), Usage(limits=Tidings(spent, {"a": {"192.0.2.1": UnderWay(2, 1)}})))
+    fleet.processes.advance(PULSE)
+    await fleet.processes.settle()
+    first.report = Report(Statistics(), Usage())
+    fleet.processes.advance(PULSE)
+    await fleet.processes.settle()
+    (told,) = [one["elsewhere"].limits for one in second.heard_of("Pulse")][2:]
+    assert told == Tidings(spent, {"a": {"192.0.2.1": UnderWay(2, 1)}})
+    assert all(one["elsewhere"].limits == Tidings() for one in first.heard_of("Pulse"))
+    # The one that takes its place is told of all that was used.
+    fleet.processes.all[1].die()
+    fleet.processes.advance(0)
+    await fleet.processes.until(lambda: fleet.states == ["ready", "ready"])
+    await fleet.processes.settle()
+    (told,) = [one["elsewhere"].limits for one in fleet.processes.all[2].far.heard_of("Pulse")]
+    assert told == Tidings()
+    fleet.clearing.use(limits_of(LIMITS))
+    fleet.clearing.learned(Spender("a", "192.0.2.1"), Used(5, 7))
+    fleet.processes.advance(PULSE)
+    await fleet.processes.settle()
+    assert [one.far.heard_of("Pulse")[-1]["elsewhere"].limits.used for one in fleet.running] == [
+        {"a": {"192.0.2.1": Used(5, 7)}}
+    ] * 2
+    logged_errors.flush_messages()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_last_that_was_spent_is_asked_for(fleet: Fleet) -> None:
+    await fleet.serve(limits__tables=LIMITS)
+    await fleet.processes.settle()
+    fleet.clearing.use(limits_of(LIMITS))
+    for one in fleet.processes.all:
+        one.far.report = Report(Statistics(), Usage(limits=Tidings({"a": {"x": Spending(1, 20, 1)}})))
+    drained = fleet.supervisor.drain(5)
+    await fleet.processes.settle()
+    assert fleet.clearing.used(Spender("a", "x")) == Used(42, 42)
+    for one in fleet.running:
+        one.die()
+    await drained
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_are_told_of_and_filled_again(fleet: Fleet) -> None:
+    await fleet.serve()
+    states = [ShareState("a", "x", today=5)]
+    for one in fleet.processes.all:
+        one.far.answers["TellLimits"] = {"states": states}
+    assert await fleet.supervisor.limit_states() == states * 2
+    await fleet.supervisor.refill("a", "x")
+    assert all(one.far.heard_of("Refill") == [{"limit": "a", "key": "x"}] for one in fleet.processes.all)
 
 
 @pytest_twisted.ensureDeferred

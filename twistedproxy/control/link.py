@@ -30,6 +30,7 @@ from twisted.protocols.amp import (
 from twisted.python.failure import Failure
 
 from twistedproxy.blocklists.files import ListOrders
+from twistedproxy.limits.state import ShareState
 from twistedproxy.record.connections import Connection
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
@@ -165,6 +166,18 @@ class TellLearned(_LinkCommand):
 
     arguments: ClassVar[Fields] = [(b"host", Unicode()), (b"forget", Boolean())]
     response: ClassVar[Fields] = [(b"learned", Packed(list[Learned]))]
+
+
+class TellLimits(_LinkCommand):
+    """Tell what everybody has taken up of limits."""
+
+    response: ClassVar[Fields] = [(b"states", Packed(list[ShareState]))]
+
+
+class Refill(_LinkCommand):
+    """Forget what ``key`` has taken up of ``limit``, or all when it is empty."""
+
+    arguments: ClassVar[Fields] = [(b"limit", Unicode()), (b"key", Unicode())]
 
 
 class ReopenLogs(_LinkCommand):

@@ -68,6 +68,10 @@ class Restraint:
             ledger = ledgers.get(limit.name)
             if ledger is None or ledger.limit.per != limit.per or not same_networks:
                 ledger = Ledger(limit, self._calendar, limits.max_keys)
+            elif limit.has_quota and not ledger.limit.has_quota:
+                # Whoever keeps what is used tells of it anew.
+                for share in ledger:
+                    share.forget_used()
             ledger.limit, ledger.calendar, ledger.most = limit, self._calendar, limits.max_keys
             self._ledgers[limit.name] = ledger
 
@@ -135,6 +139,7 @@ class Restraint:
     def learn(self, tidings: Tidings) -> None:
         """Others tell ``tidings``."""
         now = self.seconds()
+        self._calendar.turn(self.wall())
         for name, ledger in self._ledgers.items():
             for key, spent in tidings.spent.get(name, {}).items():
                 ledger.share(key, now).spent_elsewhere(spent, now)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import Listing, Orders
 from twistedproxy.control.types import Worker
+from twistedproxy.limits.state import ShareState
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics
@@ -48,6 +49,14 @@ class Fleet(Protocol):
 
     def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
         """Who does not take our certificates; the arguments are those of `twistedproxy.worker.Worker.learned`."""
+        ...
+
+    def limit_states(self) -> Deferred[list[ShareState]]:
+        """What everybody has taken up of limits, as each worker knows it."""
+        ...
+
+    def refill(self, limit: str, key: str) -> Deferred[None]:
+        """Let the workers forget what ``key`` has taken up of ``limit``, or all when it is empty."""
         ...
 
     def reopen_logs(self) -> None:

@@ -32,12 +32,14 @@ from twistedproxy.control.link import (
     Obey,
     Orders,
     Pulse,
+    Refill,
     ReopenLogs,
     Report,
     SetLevel,
     Startup,
     Stop,
     TellLearned,
+    TellLimits,
     UseLists,
     connect_end,
 )
@@ -168,6 +170,17 @@ class WorkerEnd(LinkEnd):
     def tell_learned(self, host: str, forget: bool) -> dict[str, Any]:
         """Tell who does not take its certificates."""
         return {"learned": self._working().learned(host, forget)}
+
+    @TellLimits.responder
+    def tell_limits(self) -> dict[str, Any]:
+        """Tell what everybody has taken up of limits."""
+        return {"states": self._working().plane.restraint.states()}
+
+    @Refill.responder
+    def refill(self, limit: str, key: str) -> dict[str, Any]:
+        """Forget some of that."""
+        self._working().plane.restraint.refill(limit, key)
+        return {}
 
     @ReopenLogs.responder
     def reopen_logs(self) -> dict[str, Any]:

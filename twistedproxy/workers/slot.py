@@ -55,7 +55,8 @@ class Slot:
 
     ``startup`` is what each process in it is told first, ``environment`` its variables; it is counted in ``headcount``.
     ``sockets`` and ``orders`` are asked for what the workers go by at that moment, ``became_ready`` is called when one
-    serves, and ``died`` with its last report when one is gone. ``seconds`` is the steady time.
+    serves, ``reported`` with each report, and ``died`` with the last one when one is gone. ``seconds`` is the steady
+    time.
     """
 
     _log = Logger()
@@ -70,6 +71,7 @@ class Slot:
         sockets: Callable[[], Mapping[str, int]],
         orders: Callable[[], Orders],
         became_ready: Callable[[], object],
+        reported: Callable[[Report], object],
         died: Callable[[Report | None], object],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,6 +88,7 @@ class Slot:
         self._sockets = sockets
         self._orders = orders
         self._became_ready = became_ready
+        self._reported = reported
         self._died = died
         self._seconds = seconds
         self.pid = 0
@@ -204,9 +207,14 @@ class Slot:
 
     def ask(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]] | None:
         """Send a command to its process; None when there is none that serves."""
-        if self._link is None or self.state not in ("ready", "draining"):
+        if self._link is None or not self.listens:
             return None
         return self._link.ask(command, **arguments)
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is a process that takes commands."""
+        return self._link is not None and self.state in ("ready", "draining")
 
     def reopen_logs(self) -> None:
         """Let its process go on in new log files. Its first have been open since soon after it began."""
@@ -255,6 +263,7 @@ class Slot:
                 moved[direction] = max(count, moved.get(direction, 0))
         self._answered = self._seconds()
         self._unanswered_since = 0.0
+        self._reported(self.report)
 
     def _not_pulsed(self, failure: Failure) -> None:
         _not_done(failure)

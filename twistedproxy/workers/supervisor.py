@@ -27,14 +27,18 @@ from twistedproxy.control.link import (
     ListConnections,
     Listing,
     Orders,
+    Refill,
     Report,
     SetLevel,
     Startup,
     TellLearned,
+    TellLimits,
     UseLists,
 )
 from twistedproxy.control.types import Worker
 from twistedproxy.headcount import Headcount
+from twistedproxy.limits.clearing import Clearing
+from twistedproxy.limits.state import ShareState
 from twistedproxy.listeners import Listeners
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import Statistics, added_up, grown
@@ -51,7 +55,8 @@ PATIENCE: Final = 1.0
 class Supervisor:
     """A fleet of processes.
 
-    ``startup`` is what they are told first, each with its own number; ``seconds`` is the steady time.
+    ``startup`` is what they are told first, each with its own number; ``seconds`` is the steady time. What they take up
+    of limits is told in the ``clearing``.
     """
 
     _log = Logger()
@@ -62,8 +67,10 @@ class Supervisor:
         startup: Startup,
         environment: Mapping[str, str],
         seconds: Callable[[], float] = time.monotonic,
+        clearing: Clearing | None = None,
     ) -> None:
         self._reactor = reactor
+        self._clearing = clearing or Clearing(time.time)
         self._startup = startup
         self._environment = environment
         self._headcount = Headcount.new()
@@ -123,31 +130,42 @@ class Supervisor:
         while len(self._slots) < wanted:
             taken = {slot.number for slot in self._all}
             number = next(number for number in count() if number not in taken)
-            slot = Slot(
-                self._reactor,
-                _numbered(self._startup, number),
-                self._environment,
-                self._headcount,
-                sockets=lambda: self._listeners.sockets(),
-                orders=lambda: self._orders,
-                became_ready=self._slot_ready,
-                died=self._slot_died,
-                seconds=self._seconds,
-            )
-            self._slots.append(slot)
-            slot.start()
+            self._slots.append(self._new_slot(number))
+            self._slots[-1].start()
         while len(self._slots) > wanted:
             slot = self._slots.pop()
             self._leaving.add(slot)
             timeout = self._orders.settings.service.drain_timeout
             slot.drain(timeout).addCallback(lambda _, left: self._leaving.discard(left), slot)
 
+    def _new_slot(self, number: int) -> Slot:
+        slot = Slot(
+            self._reactor,
+            _numbered(self._startup, number),
+            self._environment,
+            self._headcount,
+            sockets=lambda: self._listeners.sockets(),
+            orders=lambda: self._orders,
+            became_ready=lambda: self._slot_serves(slot),
+            reported=lambda report: self._clearing.report(slot, report.usage.limits),
+            died=lambda report: self._slot_died(slot, report),
+            seconds=self._seconds,
+        )
+        return slot
+
+    def _slot_serves(self, slot: Slot) -> None:
+        if self._orders.settings.limits.tables:
+            # What was used of quotas must not have to wait.
+            slot.pulse(self._elsewhere(slot), False)
+        self._slot_ready()
+
     def _slot_ready(self) -> None:
         if self._ready is not None and all(slot.state == "ready" for slot in self._slots):
             ready, self._ready = self._ready, None
             ready.callback(None)
 
-    def _slot_died(self, report: Report | None) -> None:
+    def _slot_died(self, slot: Slot, report: Report | None) -> None:
+        self._clearing.leave(slot)
         if report is not None:
             self.departed = added_up([self.departed, grown(report.statistics)])
 
@@ -167,7 +185,10 @@ class Supervisor:
 
     def _elsewhere(self, slot: Slot) -> Usage:
         """What all but ``slot`` have taken up."""
-        return together(other.report.usage for other in self._all if other is not slot and other.report is not None)
+        usage = together(other.report.usage for other in self._all if other is not slot and other.report is not None)
+        if slot.listens:
+            usage.limits = self._clearing.news(slot)
+        return usage
 
     def numbers(self) -> Deferred[list[Worker]]:
         slots = [*self._slots, *sorted(self._leaving, key=lambda slot: slot.number)]
@@ -203,6 +224,13 @@ class Supervisor:
         asked = gatherResults(self._ask_all(TellLearned, host=host, forget=forget))
         return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("learned", ())])
 
+    def limit_states(self) -> Deferred[list[ShareState]]:
+        asked = gatherResults(self._ask_all(TellLimits))
+        return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("states", ())])
+
+    def refill(self, limit: str, key: str) -> Deferred[None]:
+        return gatherResults(self._ask_all(Refill, limit=limit, key=key)).addCallback(lambda _: None)
+
     def reopen_logs(self) -> None:
         for slot in self._all:
             slot.reopen_logs()
@@ -226,6 +254,10 @@ class Supervisor:
 
     def drain(self, timeout: float) -> Deferred[None]:
         self._ending = True
+        for slot in self._all:
+            if self._orders.settings.limits.tables:
+                # What has not been told of is lost with it.
+                slot.pulse(self._elsewhere(slot), False)
         drained = DeferredList([slot.drain(timeout) for slot in self._all]).addCallback(self._over)
         ready, self._ready = self._ready, None
         if ready is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,9 +11,13 @@ from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherR
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twistedproxy.access.limits.limits import Limits
 from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
 from twistedproxy.control.types import Worker as WorkerStatus
+from twistedproxy.limits.clearing import Spender
+from twistedproxy.limits.keeper import QuotaKeeper
+from twistedproxy.limits.state import ShareState, joined
 from twistedproxy.listeners import Listeners
 from twistedproxy.logs import try_out
 from twistedproxy.record.learned import Learned
@@ -56,6 +61,7 @@ class Workforce:
         self._environment = environment
         self._descriptors = descriptors
         self._standard_output = standard_output
+        self.keeper = QuotaKeeper(reactor, startup.state_directory, time.time)
         self._fleet: Fleet | None = None
         self._coming: Fleet | None = None
         self._leaving: set[Fleet] = set()
@@ -82,7 +88,7 @@ class Workforce:
 
     def _new_fleet(self, orders: Orders) -> Fleet:
         if orders.workers > 1:
-            return Supervisor(self._reactor, self._startup, self._environment)
+            return Supervisor(self._reactor, self._startup, self._environment, clearing=self.keeper.clearing)
         worker = Worker(
             self._connections,
             orders.settings,
@@ -94,7 +100,7 @@ class Workforce:
             access_log_path=self._startup.access_log_path,
             state_directory=self._startup.state_directory,
         )
-        return LocalWorker(worker)
+        return LocalWorker(worker, self.keeper.clearing)
 
     # ------------------------------------------------------------ orders
 
@@ -113,6 +119,7 @@ class Workforce:
     def start(self, orders: Orders, listeners: Listeners) -> Deferred[None]:
         """Begin to serve. Fires when all take connections, be it that a reload has replaced them meanwhile."""
         assert self._fleet is not None, "prepare comes first"
+        self._use_limits(orders)
         started = self._fleet.start(orders, listeners)
         started.addCallbacks(self._serve, lambda failure: failure.trap(CannotUse))
         return self._serving
@@ -125,8 +132,19 @@ class Workforce:
         """Go by other orders. Fires with what could not be done as wished; fails with `CannotUse`."""
         fleet = self._fleet
         if fleet is not None and (orders.workers > 1) == isinstance(fleet, Supervisor):
-            return fleet.use(orders, listeners)
-        return self._replace(orders, listeners)
+            used = fleet.use(orders, listeners)
+        else:
+            used = self._replace(orders, listeners)
+
+        def known(complaints: list[str]) -> list[str]:
+            # Not before the workers know the limits that they are then told of.
+            self._use_limits(orders)
+            return complaints
+
+        return used.addCallback(known)
+
+    def _use_limits(self, orders: Orders) -> None:
+        self.keeper.use(Limits.of(orders.settings.limits))
 
     def _replace(self, orders: Orders, listeners: Listeners) -> Deferred[list[str]]:
         """From one worker to several, or back: the new ones serve before the old ones drain."""
@@ -197,6 +215,16 @@ class Workforce:
         asked = gatherResults([fleet.learned(host, forget) for fleet in self.fleets])
         return asked.addCallback(lambda of_fleets: [one for of_fleet in of_fleets for one in of_fleet])
 
+    def limit_states(self) -> Deferred[list[ShareState]]:
+        """What everybody has taken up of limits, put together."""
+        asked = gatherResults([fleet.limit_states() for fleet in self.fleets])
+        return asked.addCallback(lambda of_fleets: joined(one for of_fleet in of_fleets for one in of_fleet))
+
+    def refill(self, limit: str, key: str) -> Deferred[list[Spender]]:
+        """Let ``key`` begin anew under ``limit``, or all when it is empty. Whose quotas were; fails with `OSError`."""
+        told = gatherResults([fleet.refill(limit, key) for fleet in self.fleets])
+        return told.addCallback(lambda _: self.keeper.refill(limit, key))
+
     def reopen_logs(self) -> None:
         """Go on in new access logs."""
         for fleet in self._all:
@@ -216,7 +244,8 @@ class Workforce:
     def drain(self, timeout: float) -> Deferred[list[tuple[bool, object]]]:
         """Take no new connections, and end what is under way within ``timeout`` seconds. Fires when all is over."""
         drained: list[Deferred[Any]] = [fleet.drain(timeout) for fleet in self._all]
-        return DeferredList(drained, consumeErrors=True)
+        ended: Deferred[Any] = DeferredList(drained, consumeErrors=True)
+        return ended.addCallback(lambda results: self.keeper.stop().addCallback(lambda _: results))
 
     def stop(self) -> None:
         """Cut what is under way."""

@@ -161,12 +161,17 @@ class Share:
             self.download.charge(spent.download, limit.download, now)
         if limit.upload is not None:
             self.upload.charge(spent.upload, limit.upload, now)
-        self.use(spent.download + spent.upload)
+        if limit.has_quota:
+            self.use(spent.download + spent.upload)
 
     def refill(self) -> None:
         """Begin anew, but for what is under way."""
         for bucket in (self.requests, self.download, self.upload):
             bucket.full_at = 0.0
+        self.forget_used()
+
+    def forget_used(self) -> None:
+        """Let nothing be used of any quota."""
         self._used_today = self._used_in_month = 0
 
     def is_full(self, now: float) -> bool:

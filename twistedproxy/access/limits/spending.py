@@ -32,6 +32,10 @@ class Used(msgspec.Struct, array_like=True, frozen=True):
     today: int = 0
     in_month: int = 0
 
+    def and_more(self, more: Used) -> Used:
+        """This and ``more``."""
+        return Used(self.today + more.today, self.in_month + more.in_month)
+
 
 class Tidings(msgspec.Struct):
     """What there is to tell, by limit and by key.
