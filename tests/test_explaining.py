@@ -15,6 +15,7 @@ from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Explanation, Inquiry
 from twistedproxy.explaining import Explainer
+from twistedproxy.limits.state import ShareState
 from twistedproxy.record.learned import Learned
 from twistedproxy.settings.load import load
 from twistedproxy.upstream.dns.messages import A
@@ -85,6 +86,29 @@ def explainer(running_reactor: Any) -> Iterator[Explainer]:
 
 async def explained(explainer: Explainer, url: str, learned: tuple[Learned, ...] = (), **more: Any) -> Explanation:
     return await explainer.explain(Inquiry(url, **({"at": NOON} | more)), learned)
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_are_asked(explainer: Explainer) -> None:
+    async def told(*shares: ShareState, **more: Any) -> Explanation:
+        inquiry = Inquiry("http://93.184.216.34/x", **({"at": NOON, "client": "10.0.0.7"} | more))
+        return await explainer.explain(inquiry, (), shares)
+
+    def limits_of(explanation: Explanation) -> list[tuple[str, ...]]:
+        return [one for one in steps(explanation) if one[0] == "limit"]
+
+    others = ShareState("slow", "10.0.0.8", connections=9)
+    allowed = await told(others, ShareState("slow", "10.0.0.7", connections=8))
+    assert allowed.allowed
+    assert limits_of(allowed) == [("limit", "allowed", "slow", "a.toml:46", "10.0.0.7: 8 of 9 connections")]
+    assert next(one for one in allowed.requests[0].steps if one.stage == "limit").key == "limits.tables[0]"
+    assert limits_of(await told()) == [("limit", "allowed", "slow", "a.toml:46", "10.0.0.7: 0 of 9 connections")]
+    refused = await told(ShareState("slow", "10.0.0.7", connections=9))
+    (request,) = refused.requests
+    assert (refused.allowed, request.status, request.reason) == (False, 429, "connections_exceeded")
+    assert limits_of(refused) == [("limit", "denied", "slow", "a.toml:46", "10.0.0.7: 9 of 9 connections")]
+    # The rule gives it to others only.
+    assert limits_of(await told(client="127.0.0.1")) == []
 
 
 def steps(explanation: Explanation, number: int = 0) -> list[tuple[str, ...]]:

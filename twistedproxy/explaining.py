@@ -19,6 +19,7 @@ from twistedproxy.access.blocklists.lists import Blocklists
 from twistedproxy.access.conditions import ALLOW, ASK, SET
 from twistedproxy.access.hosts import canonical_host
 from twistedproxy.access.interception import Interception
+from twistedproxy.access.limits.limits import Limits
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.profile import Profile
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
@@ -32,6 +33,8 @@ from twistedproxy.errors import Blocked, CredentialsWanted, OwnName, ProxyError
 from twistedproxy.http.inner import Inside
 from twistedproxy.http.message import Fields
 from twistedproxy.http.target import Target, parse_authority, parse_target
+from twistedproxy.limits.explained import in_words, refusal
+from twistedproxy.limits.state import ShareState
 from twistedproxy.portal.names import HOSTS, is_page
 from twistedproxy.record.learned import Learned
 from twistedproxy.settings.blocklist_tables import OWN
@@ -70,6 +73,8 @@ class Explainer:
         by_rule = self._rules is not None and self._rules.may_intercept
         self._exempt = AddressSet.of(settings.accounts.exempt_clients, look_inside=False)
         self._interception = Interception.of(settings.intercept, by_rule=by_rule)
+        self._limits = Limits.of(settings.limits)
+        self._shares: dict[tuple[str, str], ShareState] = {}
         self._resolver = resolver_for(
             reactor,
             settings.resolver,
@@ -86,11 +91,14 @@ class Explainer:
         """Let go of what looks names up."""
         self._resolver.close()
 
-    async def explain(self, inquiry: Inquiry, learned: Sequence[Learned] = ()) -> Explanation:
+    async def explain(
+        self, inquiry: Inquiry, learned: Sequence[Learned] = (), shares: Iterable[ShareState] = ()
+    ) -> Explanation:
         """What becomes of a request or tunnel; ``learned`` are those whose tunnels are left alone.
 
-        Raises `CannotBeDone` when there is no such request.
+        ``shares`` are what has been taken up of limits. Raises `CannotBeDone` when there is no such request.
         """
+        self._shares = {(one.limit, one.key): one for one in shares}
         method, target = self._asked(inquiry)
         if target.scheme != "https":
             told = await self._explain_one(inquiry, method, target, TUNNEL if not target.scheme else PLAIN)
@@ -150,6 +158,7 @@ class Explainer:
                 if refusal is not None:
                     raise refusal
             self._ask_lists(target, profile, steps)
+            self._ask_limits(inquiry, profile, way == TUNNEL, steps)
             told.rule = await self._follow(target, verdict, steps) or told.rule
         except ProxyError as error:
             told.status, told.reason = error.status, error.reason
@@ -269,6 +278,26 @@ class Explainer:
             self._step(steps, "list", decision, listed.list, key, listed.sentence)
             if listed.blocks:
                 raise Blocked(listed.sentence)
+
+    def _ask_limits(self, inquiry: Inquiry, profile: Profile, tunnel: bool, steps: list[Step]) -> None:
+        """What each limit that holds would say now."""
+        limits = self._limits
+        if limits is None:
+            return
+        groups = frozenset(inquiry.groups) or self._groups_of(inquiry.user)
+        network = limits.network(inquiry.client)
+        numbers = {name: number for number, name in enumerate(limits.all)}
+        refused: ProxyError | None = None
+        for limit, rule in limits.holding(profile.limits):
+            for key in limit.keys(network, inquiry.user, groups, rule):
+                state = self._shares.get((limit.name, key)) or ShareState(limit.name, key)
+                why = refusal(limit, state, tunnel)
+                refused = refused or (why() if why is not None else None)
+                place = f"limits.tables[{numbers[limit.name]}]"
+                detail = f"{key}: {in_words(limit, state)}"
+                self._step(steps, "limit", "denied" if why is not None else "allowed", limit.name, place, detail)
+        if refused is not None:
+            raise refused
 
     async def _follow(self, target: Target, verdict: Verdict | None, steps: list[Step]) -> str:
         """Look up the host, and judge its addresses. The rule that has decided, where it is one of those."""

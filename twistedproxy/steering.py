@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from twistedproxy import __version__
 from twistedproxy.access.blocklists.names import listed_name
+from twistedproxy.access.limits.calendar import Calendar
+from twistedproxy.access.limits.limits import Limit, Limits
 from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import (
@@ -26,18 +28,22 @@ from twistedproxy.control.types import (
     Finding,
     Inquiry,
     Level,
+    LimitInForce,
     Setting,
     SettingsInForce,
     State,
     Status,
     Verdict,
     WhatIsBlocked,
+    WhatIsLimited,
     WhatWasLearned,
     Worker,
 )
 from twistedproxy.errors import ProxyError
 from twistedproxy.explaining import Explainer
 from twistedproxy.http.target import parse_target
+from twistedproxy.limits.quota_file import Damaged
+from twistedproxy.limits.state import MOST_STATES, ShareState
 from twistedproxy.listeners import address_text
 from twistedproxy.record.statistics import Statistics
 from twistedproxy.replacing import replace_content
@@ -169,7 +175,8 @@ class Steering:
         async def told() -> Explanation:
             try:
                 learned = await service.workforce.learned("", False)
-                return await explainer.explain(inquiry, learned)
+                shares = await service.workforce.limit_states("", MOST_STATES)
+                return await explainer.explain(inquiry, learned, shares)
             finally:
                 explainer.close()
 
@@ -204,6 +211,28 @@ class Steering:
         if found is None:
             return Finding(target, False)
         return Finding(target, found.blocks, found.list, found.category, found.rule)
+
+    def limits(self, most: int, name: str) -> Deferred[WhatIsLimited]:
+        workforce = self._service.workforce
+
+        def told(shares: list[ShareState]) -> Deferred[WhatIsLimited]:
+            return workforce.numbers().addCallback(lambda numbers: self._limits(shares, numbers[1], name))
+
+        return workforce.limit_states(name, most).addCallback(told)
+
+    def _limits(self, shares: list[ShareState], statistics: Statistics, name: str) -> WhatIsLimited:
+        limits = Limits.of(self._service.loaded.settings.limits)
+        calendar = Calendar(self._service.loaded.settings.limits.zone)
+        if limits is not None:
+            calendar.turn(time.time())
+        chosen = [one for one in (limits.all.values() if limits else ()) if name in ("", one.name)]
+        told = [_limit_in_force(one, statistics) for one in chosen]
+        return WhatIsLimited(told, shares, calendar.day_ends, calendar.month_ends)
+
+    def refill(self, name: str, key: str) -> Deferred[None]:
+        if name not in {one.name for one in self._service.loaded.settings.limits.tables}:
+            return fail(CannotBeDone(f"there is no limit {name}"))
+        return self._service.workforce.refill(name, key).addCallbacks(lambda _: None, _not_kept)
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         return self._service.custody.authority().addCallbacks(self._described, _not_usable)
@@ -274,6 +303,31 @@ def _resemble(descriptor: int, path: str) -> None:
     with suppress(PermissionError):
         os.fchown(descriptor, there.st_uid, there.st_gid)
     os.fchmod(descriptor, there.st_mode & 0o7777)
+
+
+def _limit_in_force(limit: Limit, statistics: Statistics) -> LimitInForce:
+    requests = limit.requests
+    return LimitInForce(
+        name=limit.name,
+        per=limit.per,
+        everybody=limit.everybody,
+        when_over="slow" if limit.slows else "refuse",
+        requests_per_second=requests.per_second if requests else 0.0,
+        burst=requests.burst if requests else 0.0,
+        connections=limit.connections,
+        tunnels=limit.tunnels,
+        download=int(limit.download.per_second) if limit.download else 0,
+        upload=int(limit.upload.per_second) if limit.upload else 0,
+        daily=limit.daily,
+        monthly=limit.monthly,
+        refusals=statistics.limit_refusals.get(limit.name, 0),
+        slowings=statistics.limit_slowings.get(limit.name, 0),
+    )
+
+
+def _not_kept(failure: Failure) -> NoReturn:
+    failure.trap(OSError, Damaged)
+    raise CannotBeDone(f"the quotas on the disk are as they were: {failure.value}") from failure.value
 
 
 def _not_usable(failure: Failure) -> NoReturn:

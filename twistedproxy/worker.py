@@ -209,6 +209,8 @@ class Worker:
         plane = self.plane
         statistics = Statistics()
         plane.tally.read_into(statistics)
+        statistics.limit_refusals = dict(plane.restraint.refusals)
+        statistics.limit_slowings = dict(plane.restraint.slowings)
         factory = self.factory
         statistics.connections_accepted = factory.accepted
         statistics.connections_refused = factory.refused

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.api import API, Silence, answer, problem
 from tests.cli.samples import AUTHORITY, CONNECTIONS, EXPLANATION, LEARNED, SETTINGS, STATUS
-from tests.control.conftest import LIST
+from tests.control.conftest import LIMITED, LIST
 from twistedproxy.cli import client as client_module
 from twistedproxy.cli.client import Client, UnixConnection, sockets
 from twistedproxy.cli.outcomes import NotReached, Refused, Silent, UnexpectedAnswer
@@ -32,6 +32,7 @@ BLOCKED = WhatIsBlocked([LIST])
 QUERIES = {
     ("DELETE", "/api/v1/blocklists/entries"): "?host=a.test&allow=true",
     ("GET", "/api/v1/blocklists/test"): "?target=a.test",
+    ("GET", "/api/v1/limits"): "?limit=5&name=guests",
 }
 
 
@@ -91,6 +92,7 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         EXPLANATION,
         BLOCKED,
         Finding("a.test", False),
+        LIMITED,
     )
     samples: dict[type, object] = {type(one): one for one in given_out}
     for method, path, _, given, _ in ROUTES:
@@ -119,6 +121,8 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
     assert client.add_entry("a.test", False) == Done("yes")
     assert client.remove_entry("a.test", True) == Done("yes")
     assert client.test_lists("a.test") == Finding("a.test", False)
+    assert client.limits(5, "guests") == LIMITED
+    assert client.refill("guests", "all") == Done("yes")
     assert client.readiness() == (True, Health("ok"))
     asked = [(method, path.partition("?")[0]) for method, path, _ in api.requests]
     assert asked == [(method, path.replace("{id}", "0-17")) for method, path, *_ in ROUTES if path != "/healthz"]
@@ -133,6 +137,7 @@ def test_every_route_is_asked_as_the_api_says(api: API) -> None:
         b'"at":null,"listener":"","fields":{}}',
         "/api/v1/blocklists/refresh": b'{"name":"ads","force":true}',
         "/api/v1/blocklists/entries": b'{"host":"a.test","allow":false}',
+        "/api/v1/limits/reset": b'{"name":"guests","key":"all"}',
     }
 
 

@@ -22,6 +22,7 @@ from twistedproxy.control.types import (
     Finding,
     Inquiry,
     Level,
+    LimitInForce,
     Setting,
     SettingsInForce,
     State,
@@ -29,9 +30,11 @@ from twistedproxy.control.types import (
     Step,
     Verdict,
     WhatIsBlocked,
+    WhatIsLimited,
     WhatWasLearned,
     Worker,
 )
+from twistedproxy.limits.state import ShareState
 from twistedproxy.record.learned import Learned
 from twistedproxy.record.statistics import BOUNDS, PHASES, Histogram, Requests, Statistics, added_up
 
@@ -50,6 +53,8 @@ def statistics(factor: int) -> Statistics:
         listed={"ads": 9 * factor},
         lookups_made=24 * factor,
         lookups_failed={"dns_error": 25 * factor},
+        limit_refusals={"guests": 41 * factor},
+        limit_slowings={"guests": 42 * factor, "night": factor},
         connections_accepted=21 * factor,
         connections_refused=22 * factor,
         log_lines_lost=23 * factor,
@@ -87,6 +92,21 @@ LIST = ListState(
     changed=1_799_900_000.0,
     next=1_800_086_400.0,
     error="",
+)
+
+
+LIMITED = WhatIsLimited(
+    [
+        LimitInForce("guests", "client", True, "refuse", 20.0, 60.0, 30, 10, 2 << 20, 0, 5 << 30, 0, 7, 9),
+        LimitInForce("night", "rule", False, "slow", 0.0, 0.0, 0, 0, 0, 1 << 19, 0, 9 << 40, 0, 0),
+    ],
+    [
+        ShareState("guests", "192.0.2.7", 0.5, 1.25, 0.0, 12, 10, 3, 1 << 30, 0, 1.25),
+        ShareState("night", "rule late", 0.0, 0.0, 0.25, 1, 0, 0, 0, 1 << 40, 0.25),
+        ShareState("gone", "all"),
+    ],
+    1_800_057_600.0,
+    1_801_440_000.0,
 )
 
 
@@ -217,6 +237,14 @@ class FakeSteered:
         if self.against:
             raise CannotBeDone(self.against)
         return Finding(target, True, "ads", "advertising", "a.test")
+
+    def limits(self, most: int, name: str) -> Deferred[WhatIsLimited]:
+        self.asked.append((most, name))
+        return self._say(LIMITED)
+
+    def refill(self, name: str, key: str) -> Deferred[None]:
+        self.asked.append((name, key))
+        return self._say(None)
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:
         self.asked.append("authority")

@@ -497,3 +497,38 @@ def test_a_host_or_url_is_tested(steered: Any) -> None:
     assert ask(steered, "GET", "/api/v1/blocklists/test").status == 400
     steered.against = "it is neither a host nor a URL"
     assert ask(steered, "GET", "/api/v1/blocklists/test?target=x").status == 409
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [("", (20, "")), ("?limit=3&name=guests", (3, "guests")), ("?limit=10000", (10_000, ""))],
+)
+def test_limits(steered: Any, query: str, asked: tuple[int, str]) -> None:
+    told = said(ask(steered, "GET", f"/api/v1/limits{query}"))
+    assert [one["name"] for one in told["limits"]] == ["guests", "night"]
+    assert told["shares"][0]["key"] == "192.0.2.7"
+    assert steered.asked == [asked]
+
+
+@pytest.mark.parametrize("query", ["?limit=0", "?limit=10001", "?limit=x", "?most=1"])
+def test_limits_that_are_not_understood(steered: Any, query: str) -> None:
+    assert ask(steered, "GET", f"/api/v1/limits{query}").status == 400
+    assert steered.asked == []
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "whose"),
+    [
+        (b'{"name": "guests"}', ("guests", ""), "everybody"),
+        (b'{"name": "guests", "key": "user ann"}', ("guests", "user ann"), "user ann"),
+    ],
+)
+def test_limits_are_filled_again(steered: Any, content: bytes, asked: tuple[str, str], whose: str) -> None:
+    answer = ask(steered, "POST", "/api/v1/limits/reset", content)
+    assert said(answer) == {"detail": f"{whose} begins anew under the limit guests"}
+    assert steered.asked == [asked]
+    steered.against = "there is no limit guests"
+    assert ask(steered, "POST", "/api/v1/limits/reset", content).status == 409

@@ -48,6 +48,10 @@ def expected(prefix: str, whose: dict[str, str], statistics: Statistics) -> Samp
         put("listed_requests_total", count, list=name)
     for reason, count in statistics.lookups_failed.items():
         put("lookups_failed_total", count, reason=reason)
+    for name, count in statistics.limit_refusals.items():
+        put("limit_refusals_total", count, limit=name)
+    for name, count in statistics.limit_slowings.items():
+        put("limit_slowings_total", count, limit=name)
     for phase in PHASES:
         histogram = statistics.phases[phase]
         for bound, upto in zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True):

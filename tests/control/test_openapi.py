@@ -43,7 +43,7 @@ def test_route(method: str, path: str, takes: type | None, gives: type, purpose:
         assert body is None
     else:
         assert body["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{takes.__name__}"}
-        assert body["required"] is (takes.__name__ in ("LogLevel", "Inquiry", "Entry"))
+        assert body["required"] is (takes.__name__ in ("LogLevel", "Inquiry", "Entry", "Refill"))
 
 
 def test_names_of_operations() -> None:

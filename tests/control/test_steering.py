@@ -25,7 +25,7 @@ def test_properties(name: str, steered: Any) -> None:
 
 
 def test_all_of_it_says_what_it_does() -> None:
-    assert len(METHODS) + len(PROPERTIES) == 21
+    assert len(METHODS) + len(PROPERTIES) == 23
     assert [name for name in METHODS + PROPERTIES if not getattr(Steered, name).__doc__] == []
 
 

@@ -6,7 +6,7 @@ from twistedproxy.access.limits.buckets import Rate
 from twistedproxy.access.limits.calendar import Calendar
 from twistedproxy.access.limits.ledger import Ledger
 from twistedproxy.access.limits.limits import Limit
-from twistedproxy.limits.state import ShareState, joined
+from twistedproxy.limits.state import ShareState, joined, nearest
 
 
 def test_of_a_share() -> None:
@@ -20,7 +20,7 @@ def test_of_a_share() -> None:
     share.begin(1, True)
     share.begin(1, False)
     share.use(7)
-    expected = ShareState("a", "x", requests=0.25, upload=2.0, connections=1, tunnels=1, today=7, in_month=7)
+    expected = ShareState("a", "x", requests=0.25, upload=2.0, connections=1, tunnels=1, today=7, in_month=7, taken=2.0)
     assert ShareState.of(share, 50.0) == expected
 
 
@@ -36,3 +36,9 @@ def test_those_of_several_workers() -> None:
         ShareState("b", "x", connections=1),
         ShareState("a", "y", tunnels=3),
     ]
+
+
+def test_the_nearest_come_first() -> None:
+    states = [ShareState("a", str(number), taken=number % 4) for number in range(10)]
+    assert [(one.key, one.taken) for one in nearest(states, 4)] == [("3", 3), ("7", 3), ("2", 2), ("6", 2)]
+    assert nearest([], 4) == []

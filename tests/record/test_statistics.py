@@ -211,9 +211,15 @@ def test_look_ups() -> None:
 
 
 def test_every_number_is_added_or_named() -> None:
-    assert set(ADDED) | {"requests", "bytes", "phases", "listed", "lookups_failed", "lag"} == set(
-        Statistics.__struct_fields__
-    )
+    by_name = {"listed", "limit_refusals", "limit_slowings", "lookups_failed"}
+    assert set(ADDED) | by_name | {"requests", "bytes", "phases", "lag"} == set(Statistics.__struct_fields__)
+
+
+@pytest.mark.parametrize("name", ["listed", "limit_refusals", "limit_slowings", "lookups_failed"])
+def test_counts_by_name_are_added(name: str) -> None:
+    parts = [Statistics(**{name: {"a": 1, "b": 2}}), Statistics(**{name: {"b": 5}})]
+    assert getattr(added_up(parts), name) == {"a": 1, "b": 7}
+    assert getattr(grown(parts[0]), name) == {"a": 1, "b": 2}
 
 
 def test_a_worker_that_has_said_nothing_yet(finished: Make) -> None:

@@ -134,7 +134,7 @@ async def test_what_was_used_of_quotas_is_told(alone: Alone, make_orders: MakeOr
     clearing.learned(spender, Used(5, 50))
     restraint = alone.fleet.worker.plane.restraint
     alone.processes.advance(TELLING)
-    (state,) = await alone.fleet.limit_states()
+    (state,) = await alone.fleet.limit_states("", 5)
     assert (state.key, state.today, state.in_month) == ("192.0.2.1", 5, 50)
     share = restraint._ledgers["a"].share("192.0.2.1", 0.0)
     share.use(10)
@@ -142,7 +142,7 @@ async def test_what_was_used_of_quotas_is_told(alone: Alone, make_orders: MakeOr
     alone.processes.advance(TELLING)
     assert clearing.used(spender) == Used(15, 60)
     await alone.fleet.refill("a", "192.0.2.1")
-    assert await alone.fleet.limit_states() == []
+    assert await alone.fleet.limit_states("", 5) == []
     share.spend(1, 3, 0)
     await alone.fleet.use(alone.orders, alone.listeners)
     alone.processes.advance(TELLING)

@@ -16,22 +16,24 @@ from twisted.internet.error import ConnectionClosed
 
 from tests.workers.conftest import LOOPBACK, MakeOrders
 from twistedproxy import __version__
+from twistedproxy.access.limits.spending import Spending, Tidings, Used
 from twistedproxy.control.link import (
     Begin,
     CannotUse,
     CloseConnection,
     Drain,
-    LinkEnd,
     ListConnections,
     Listen,
     Obey,
     Orders,
     Pulse,
+    Refill,
     ReopenLogs,
     SetLevel,
     Startup,
     Stop,
     TellLearned,
+    TellLimits,
     connect_end,
 )
 from twistedproxy.headcount import Headcount
@@ -39,6 +41,7 @@ from twistedproxy.record.operational_log import OperationalLog
 from twistedproxy.usage import Usage
 from twistedproxy.workers import process
 from twistedproxy.workers.process import WorkerEnd
+from twistedproxy.workers.slot import ParentEnd
 
 Turn = Callable[[], Deferred[None]]
 
@@ -80,7 +83,8 @@ class Crew:
         self.listener.setblocking(False)
         self.port: int = self.listener.getsockname()[1]
         self.lost: Deferred[None] = Deferred()
-        self.parent = LinkEnd(lambda: self.lost.callback(None))
+        self.spent: list[Tidings] = []
+        self.parent = ParentEnd(lambda: self.lost.callback(None), self.spent.append)
         self.headcount = Headcount.new()
         self.worker = WorkerEnd(self.reactor, self.headcount)
         for one, end in zip(socket.socketpair(), (self.parent, self.worker), strict=True):
@@ -286,6 +290,39 @@ async def test_pulse(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
     assert crew.real.factory.elsewhere == {"192.0.2.1": 5}
     assert (crew.real.plane.pool._elsewhere, crew.real.plane.pool._all_elsewhere) == ({("http", "a.test", 80): 7}, 9)
     await crew.connected(0, turn)
+
+
+LIMITS = '[{ name = "a", per = "client", requests_per_second = 5, daily = "1GiB" }]'
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_are_told_of(crew: Crew, make_orders: MakeOrders) -> None:
+    await crew.serve(make_orders(limits__tables=LIMITS))
+    elsewhere = Usage(limits=Tidings(used={"a": {"x": Used(5, 7)}}))
+    await crew.parent.ask(Pulse, elsewhere=elsewhere, complete=False)
+    (state,) = (await crew.parent.ask(TellLimits, name="a", most=5))["states"]
+    assert (state.key, state.today, state.in_month) == ("x", 5, 7)
+    share = crew.real.plane.restraint._ledgers["a"].share("x", 0.0)
+    share.spend(1, 20, 3)
+    answer = await crew.parent.ask(Pulse, elsewhere=Usage(), complete=False)
+    assert answer["report"].usage.limits == Tidings({"a": {"x": Spending(1, 20, 3)}})
+    await crew.parent.ask(Refill, limit="a", key="x")
+    assert (await crew.parent.ask(TellLimits, name="", most=5))["states"] == []
+    # What it has not told of are its last words.
+    share.spend(1, 7, 0)
+    await crew.parent.ask(Drain, timeout=1.0)
+    await crew.reactor.stopped
+    assert crew.spent == [Tidings({"a": {"x": Spending(1, 7, 0)}})]
+
+
+@pytest_twisted.ensureDeferred
+async def test_last_words_that_nobody_hears(crew: Crew, make_orders: MakeOrders, logged_errors: Any) -> None:
+    await crew.serve(make_orders(limits__tables=LIMITS))
+    crew.real.plane.restraint._ledgers["a"].share("x", 0.0).spend(1, 7, 0)
+    crew.parent.cut()
+    await crew.reactor.stopped
+    assert crew.spent == []
+    logged_errors.flush_messages()
 
 
 @pytest_twisted.ensureDeferred

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tests.workers.conftest import LOOPBACK, FakeProcess, MakeOrders, Processes
 from twistedproxy import __version__
+from twistedproxy.access.limits.spending import Tidings
 from twistedproxy.control.link import CannotUse, Report, Startup, Stop
 from twistedproxy.headcount import Headcount
 from twistedproxy.record.statistics import Statistics
@@ -32,7 +33,7 @@ class Place:
         self.sockets: dict[str, int] = {}
         self.ready = 0
         self.died: list[Report | None] = []
-        self.reported: list[Report] = []
+        self.spent: list[Tidings] = []
         self.headcount = Headcount.new()
         self.slot = Slot(
             processes,
@@ -42,7 +43,7 @@ class Place:
             sockets=lambda: self.sockets,
             orders=lambda: self.orders,
             became_ready=self._became_ready,
-            reported=self.reported.append,
+            spent=self.spent.append,
             died=self.died.append,
             seconds=processes.seconds,
         )

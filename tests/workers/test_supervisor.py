@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from tests.workers.conftest import FakeProcess, MakeOrders, Processes
 from twistedproxy.access.limits.limits import Limits
 from twistedproxy.access.limits.spending import Spending, Tidings, UnderWay, Used
-from twistedproxy.control.link import CannotUse, Listing, Report, Startup
+from twistedproxy.control.link import CannotUse, Listing, Part, Report, Startup
 from twistedproxy.limits.clearing import Clearing, Spender
 from twistedproxy.limits.state import ShareState
 from twistedproxy.listeners import Listeners
@@ -293,18 +293,13 @@ async def test_each_learns_what_the_others_spend(fleet: Fleet, logged_errors: An
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_last_that_was_spent_is_asked_for(fleet: Fleet) -> None:
+async def test_last_words_are_heard(fleet: Fleet) -> None:
     await fleet.serve(limits__tables=LIMITS)
     await fleet.processes.settle()
     fleet.clearing.use(limits_of(LIMITS))
     for one in fleet.processes.all:
-        one.far.report = Report(Statistics(), Usage(limits=Tidings({"a": {"x": Spending(1, 20, 1)}})))
-    drained = fleet.supervisor.drain(5)
-    await fleet.processes.settle()
+        await one.far.ask(Part, tidings=Tidings({"a": {"x": Spending(1, 20, 1)}}))
     assert fleet.clearing.used(Spender("a", "x")) == Used(42, 42)
-    for one in fleet.running:
-        one.die()
-    await drained
 
 
 @pytest_twisted.ensureDeferred
@@ -313,7 +308,8 @@ async def test_limits_are_told_of_and_filled_again(fleet: Fleet) -> None:
     states = [ShareState("a", "x", today=5)]
     for one in fleet.processes.all:
         one.far.answers["TellLimits"] = {"states": states}
-    assert await fleet.supervisor.limit_states() == states * 2
+    assert await fleet.supervisor.limit_states("a", 7) == states * 2
+    assert all(one.far.heard_of("TellLimits") == [{"name": "a", "most": 7}] for one in fleet.processes.all)
     await fleet.supervisor.refill("a", "x")
     assert all(one.far.heard_of("Refill") == [{"limit": "a", "key": "x"}] for one in fleet.processes.all)
 

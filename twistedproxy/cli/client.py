@@ -34,11 +34,13 @@ from twistedproxy.control.types import (
     Level,
     LogLevel,
     Problem,
+    Refill,
     Refresh,
     SettingsInForce,
     Status,
     Verdict,
     WhatIsBlocked,
+    WhatIsLimited,
     WhatWasLearned,
 )
 from twistedproxy.places import state_directory
@@ -213,6 +215,15 @@ class Client:
     def test_lists(self, target: str) -> Finding:
         """What the lists have on a host or a URL."""
         return self._ask("GET", f"/api/v1/blocklists/test?{urlencode({'target': target})}", Finding)
+
+    def limits(self, limit: int, name: str) -> WhatIsLimited:
+        """The limits, and the ``limit`` who are nearest to them."""
+        query = urlencode({"limit": str(limit), "name": name})
+        return self._ask("GET", f"/api/v1/limits?{query}", WhatIsLimited)
+
+    def refill(self, name: str, key: str) -> Done:
+        """Let somebody, or everybody, begin anew under a limit."""
+        return self._ask("POST", "/api/v1/limits/reset", Done, Refill(name, key))
 
     def readiness(self) -> tuple[bool, Health]:
         """Whether it takes new connections, and what it says about that."""

@@ -17,6 +17,7 @@ from twistedproxy.cli.explain import explain
 from twistedproxy.cli.invocation import Invocation, asks_the_daemon
 from twistedproxy.cli.learned import learned
 from twistedproxy.cli.lifecycle import drain, health, log_level, metrics, reload, upgrade
+from twistedproxy.cli.limits import limits
 from twistedproxy.cli.outcomes import EXIT_CODES, UNEXPECTED, ControlError, Refused
 from twistedproxy.cli.output import show_error, show_json
 from twistedproxy.cli.passwd import passwd
@@ -88,7 +89,7 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(status, connections, settings, explain, reload, drain, upgrade),
-    *(log_level, health, metrics, ca, learned, block, env, passwd),
+    *(log_level, health, metrics, ca, learned, block, limits, env, passwd),
 ):
     commands.add_command(_command)
 

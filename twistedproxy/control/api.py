@@ -24,7 +24,9 @@ from twistedproxy.control.types import (
     CERTIFICATE_TYPES,
     CONNECTION_ID,
     LISTED_CONNECTIONS,
+    LISTED_SHARES,
     MOST_CONNECTIONS,
+    MOST_SHARES,
     READY,
     ROUTES,
     Candidate,
@@ -41,11 +43,13 @@ from twistedproxy.control.types import (
     Inquiry,
     LogLevel,
     Problem,
+    Refill,
     Refresh,
     SettingsInForce,
     Status,
     Verdict,
     WhatIsBlocked,
+    WhatIsLimited,
     WhatWasLearned,
 )
 
@@ -57,6 +61,7 @@ METRICS_PATH: Final = "/metrics"
 CERTIFICATE_PATH: Final = "/api/v1/ca/certificate"
 LEARNED_PATH: Final = "/api/v1/intercept/learned"
 ENTRIES_PATH: Final = "/api/v1/blocklists/entries"
+LIMITS_PATH: Final = "/api/v1/limits"
 LIST_TEST_PATH: Final = "/api/v1/blocklists/test"
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -65,6 +70,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     LEARNED_PATH: ("host",),
     ENTRIES_PATH: ("host", "allow"),
     LIST_TEST_PATH: ("target",),
+    LIMITS_PATH: ("limit", "name"),
 }
 """What a query may have, where it may have anything."""
 
@@ -167,6 +173,8 @@ class Api:
             ("POST", ENTRIES_PATH): self._add_entry,
             ("DELETE", ENTRIES_PATH): self._remove_entry,
             ("GET", LIST_TEST_PATH): self._test_lists,
+            ("GET", LIMITS_PATH): self._limits,
+            ("POST", "/api/v1/limits/reset"): self._refill,
             ("GET", "/healthz"): self._healthy,
             ("GET", "/readyz"): self._ready,
         }
@@ -224,9 +232,7 @@ class Api:
 
     def _connections(self, wish: _Wish) -> Deferred[Connections]:
         query = wish.query
-        limit = query.get("limit", str(LISTED_CONNECTIONS))
-        if not re.fullmatch("[0-9]{1,6}", limit) or not 1 <= int(limit) <= MOST_CONNECTIONS:
-            raise Refusal(400, f"limit is a number from 1 to {MOST_CONNECTIONS}")
+        limit = _number(query.get("limit", str(LISTED_CONNECTIONS)), MOST_CONNECTIONS)
         client = query.get("client", "")
         if client:
             try:
@@ -236,7 +242,7 @@ class Api:
         state = query.get("state", "")
         if state and state not in get_args(ConnectionState):
             raise Refusal(400, f"state is one of {', '.join(get_args(ConnectionState))}")
-        return self._steered.connections(int(limit), client, state)
+        return self._steered.connections(limit, client, state)
 
     async def _closed(self, id: str) -> Done:
         if not re.fullmatch(CONNECTION_ID, id) or not await self._steered.close_connection(id):
@@ -333,6 +339,16 @@ class Api:
             raise Refusal(400, "target is a host or a URL")
         return self._steered.test_lists(target)
 
+    def _limits(self, wish: _Wish) -> Deferred[WhatIsLimited]:
+        limit = _number(wish.query.get("limit", str(LISTED_SHARES)), MOST_SHARES)
+        return self._steered.limits(limit, wish.query.get("name", ""))
+
+    def _refill(self, wish: _Wish) -> Deferred[Done]:
+        refill: Refill = wish.content
+        whose = refill.key or "everybody"
+        done = f"{whose} begins anew under the limit {refill.name}"
+        return self._steered.refill(refill.name, refill.key).addCallback(lambda _: Done(done))
+
     def _healthy(self, _wish: _Wish) -> Health:
         return Health("ok")
 
@@ -350,6 +366,13 @@ class Api:
         from twistedproxy.control.metrics import exposition_of
 
         return Answer(200, *exposition_of(await self._steered.status(), accept))
+
+
+def _number(text: str, most: int) -> int:
+    """The value of ``limit``."""
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= most:
+        raise Refusal(400, f"limit is a number from 1 to {most}")
+    return int(text)
 
 
 def _removed(host: str, gone: bool) -> Done:

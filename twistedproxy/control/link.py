@@ -1,8 +1,8 @@
 """The link between the parent and one worker: AMP over the socket pair that the worker inherits.
 
-The parent asks, the worker answers; the worker says only that it has begun. Whatever is larger than what fits into
-an AMP value (65,535 bytes) is spread over several. Listening sockets travel beside the boxes as descriptors.
-When either side is gone the other notices, because its end of the pair closes.
+The parent asks, the worker answers; of itself a worker says only what it has not told of when it ends. Whatever is
+larger than what fits into an AMP value (65,535 bytes) is spread over several. Listening sockets travel beside the
+boxes as descriptors. When either side is gone the other notices, because its end of the pair closes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from twisted.protocols.amp import (
 )
 from twisted.python.failure import Failure
 
+from twistedproxy.access.limits.spending import Tidings
 from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.limits.state import ShareState
 from twistedproxy.record.connections import Connection
@@ -169,8 +170,9 @@ class TellLearned(_LinkCommand):
 
 
 class TellLimits(_LinkCommand):
-    """Tell what everybody has taken up of limits."""
+    """Tell what has been taken up of limits; the arguments are those of `Restraint.states`."""
 
+    arguments: ClassVar[Fields] = [(b"name", Unicode()), (b"most", Integer())]
     response: ClassVar[Fields] = [(b"states", Packed(list[ShareState]))]
 
 
@@ -194,6 +196,12 @@ class UseLists(_LinkCommand):
     """Go by these lists of what is blocked."""
 
     arguments: ClassVar[Fields] = [(b"lists", Packed(ListOrders))]
+
+
+class Part(_LinkCommand):
+    """A worker's last words: what was spent since its last answer."""
+
+    arguments: ClassVar[Fields] = [(b"tidings", Packed(Tidings))]
 
 
 class Drain(_LinkCommand):

@@ -172,6 +172,14 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
         f"Look-ups of names that came to nothing, by the reason in the access log: {whose}.",
         labels=(*names, "reason"),
     )
+    by_limit = [
+        CounterMetricFamily(
+            f"{prefix}_limit_{name}",
+            f"Requests and tunnels that a limit has {what}: {whose}.",
+            labels=(*names, "limit"),
+        )
+        for name, what in (("refusals", "refused or cut"), ("slowings", "made wait or rest"))
+    ]
     phases = HistogramMetricFamily(
         f"{prefix}_phase_seconds",
         f"How long requests and tunnels took, and parts of them: {whose}.",
@@ -191,12 +199,15 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
             listed.add_metric((*labels, name), count)
         for reason, count in statistics.lookups_failed.items():
             failed.add_metric((*labels, reason), count)
+        for family, counts in zip(by_limit, (statistics.limit_refusals, statistics.limit_slowings), strict=True):
+            for name, count in counts.items():
+                family.add_metric((*labels, name), count)
         for phase, histogram in statistics.phases.items():
             buckets = list(zip(_LIMITS, map(float, accumulate(histogram.counts)), strict=True))
             phases.add_metric((*labels, phase), buckets, histogram.total)
         upstream.add_metric((*labels, "in_use"), statistics.upstream_open - statistics.upstream_idle)
         upstream.add_metric((*labels, "idle"), statistics.upstream_idle)
-    yield from (requests, moved, listed, failed, phases, upstream)
+    yield from (requests, moved, listed, failed, *by_limit, phases, upstream)
     for attribute, name, what in _COUNTERS:
         counter = CounterMetricFamily(f"{prefix}_{name}", f"{what}: {whose}.", labels=names)
         for labels, statistics in parts:

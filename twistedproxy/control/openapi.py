@@ -14,7 +14,9 @@ from twistedproxy.control.types import (
     CERTIFICATE_TYPES,
     CONNECTION_ID,
     LISTED_CONNECTIONS,
+    LISTED_SHARES,
     MOST_CONNECTIONS,
+    MOST_SHARES,
     ROUTES,
     ConnectionState,
     Problem,
@@ -43,6 +45,7 @@ _MAY_FAIL: Final = (
     "/api/v1/blocklists/refresh",
     "/api/v1/blocklists/entries",
     "/api/v1/blocklists/test",
+    "/api/v1/limits/reset",
 )
 """Where the state of the daemon may be against it."""
 
@@ -67,6 +70,15 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], ...]]] = {
             "description": "Only those in this state.",
             "schema": {"enum": list(get_args(ConnectionState))},
         },
+    ),
+    "/api/v1/limits": (
+        {
+            "name": "limit",
+            "in": "query",
+            "description": "How many of those who are limited are listed.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": MOST_SHARES, "default": LISTED_SHARES},
+        },
+        {"name": "name", "in": "query", "description": "Only this limit.", "schema": {"type": "string"}},
     ),
     "/api/v1/intercept/learned": (
         {

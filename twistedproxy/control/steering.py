@@ -20,6 +20,7 @@ from twistedproxy.control.types import (
     Status,
     Verdict,
     WhatIsBlocked,
+    WhatIsLimited,
     WhatWasLearned,
 )
 
@@ -109,6 +110,14 @@ class Steered(Protocol):
 
     def test_lists(self, target: str) -> Finding:
         """What the lists have on a host or a URL. Raises `CannotBeDone` when it is neither."""
+        ...
+
+    def limits(self, most: int, name: str) -> Deferred[WhatIsLimited]:
+        """The limits, or the one called ``name``, and the ``most`` who are nearest to them."""
+        ...
+
+    def refill(self, name: str, key: str) -> Deferred[None]:
+        """Let ``key`` begin anew under a limit, or everybody when it is empty. Fails with `CannotBeDone`."""
         ...
 
     def certificate_authority(self) -> Deferred[CertificateAuthority]:

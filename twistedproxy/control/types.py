@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from twistedproxy.blocklists.state import ListState
+from twistedproxy.limits.state import ShareState
 from twistedproxy.record.connections import Connection as Connection
 from twistedproxy.record.connections import ConnectionState as ConnectionState
 from twistedproxy.record.learned import Learned
@@ -101,7 +102,13 @@ class Connections(msgspec.Struct):
     connections: list[Connection]
 
 
-Table = dict[str, bool | int | str | list[str | int] | dict[str, list[str]]]
+LISTED_SHARES = 20
+"""How many of those who are limited are listed when the client does not say."""
+
+MOST_SHARES = 10_000
+"""How many are listed at most."""
+
+Table = dict[str, bool | int | float | str | list[str | int] | dict[str, list[str]]]
 """The value of a setting that is a table."""
 
 
@@ -114,7 +121,7 @@ class Setting(msgspec.Struct):
         | int
         | float
         | bool
-        | list[str | int | dict[str, bool | int | str | list[str | int] | dict[str, list[str]]]]
+        | list[str | int | dict[str, bool | int | float | str | list[str | int] | dict[str, list[str]]]]
     )
     source: str
 
@@ -223,7 +230,9 @@ class Step(msgspec.Struct):
     where that was set. ``detail`` says why.
     """
 
-    stage: Literal["name", "client", "account", "port", "rule", "list", "look-up", "destination", "interception"]
+    stage: Literal[
+        "name", "client", "account", "port", "rule", "list", "limit", "look-up", "destination", "interception"
+    ]
     decision: Literal["allowed", "denied", "asked", "set", "no match", "open", "failed", "looked into", "left alone"]
     by: str
     key: str = ""
@@ -287,6 +296,48 @@ class Finding(msgspec.Struct):
     rule: str = ""
 
 
+class LimitInForce(msgspec.Struct):
+    """One limit. Numbers that are 0 limit nothing; sizes are in bytes.
+
+    It holds for ``everybody``, or for those to whom rules give it. ``refusals`` and ``slowings`` count what it has
+    refused or cut, and made wait or rest.
+    """
+
+    name: str
+    per: str
+    everybody: bool
+    when_over: str
+    requests_per_second: float
+    burst: float
+    connections: int
+    tunnels: int
+    download: int
+    upload: int
+    daily: int
+    monthly: int
+    refusals: int
+    slowings: int
+
+
+class WhatIsLimited(msgspec.Struct):
+    """The limits, and those who have taken up most of what they allow, the nearest to a limit first.
+
+    ``day_ends`` and ``month_ends`` are in seconds since 1970; 0 where there is no limit.
+    """
+
+    limits: list[LimitInForce]
+    shares: list[ShareState]
+    day_ends: float
+    month_ends: float
+
+
+class Refill(msgspec.Struct, forbid_unknown_fields=True):
+    """A wish that ``key`` begins anew under the limit ``name``, or everybody when it is empty."""
+
+    name: str
+    key: str = ""
+
+
 class Health(msgspec.Struct):
     """Whether it lives, or is ready: ``status`` is ``ok``, or says why not."""
 
@@ -316,6 +367,8 @@ ROUTES: tuple[tuple[str, str, type | None, type, str], ...] = (
     ("POST", "/api/v1/blocklists/entries", Entry, Done, "Put a host on the operator's own list, at once."),
     ("DELETE", "/api/v1/blocklists/entries", None, Done, "Take one from it; ?host=HOST, ?allow=true."),
     ("GET", "/api/v1/blocklists/test", None, Finding, "What the lists have on a host or a URL; ?target=TARGET."),
+    ("GET", "/api/v1/limits", None, WhatIsLimited, "The limits, and who is near to them; ?limit=N, ?name=NAME."),
+    ("POST", "/api/v1/limits/reset", Refill, Done, "Let somebody, or everybody, begin anew under a limit."),
     ("GET", "/healthz", None, Health, "200 while the daemon lives."),
     ("GET", "/readyz", None, Health, "200 while it takes new connections; 503 before it starts to drain."),
 )

@@ -6,7 +6,7 @@ for all at once, the exchanges that are under way included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from twistedproxy.access.limits.calendar import Calendar
@@ -15,7 +15,7 @@ from twistedproxy.access.limits.limits import Limit, Limits
 from twistedproxy.access.limits.spending import Spending, Tidings, UnderWay
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.limits.hold import Hold, Restrained
-from twistedproxy.limits.state import ShareState
+from twistedproxy.limits.state import MOST_STATES, ShareState, nearest
 
 TICK: Final = 0.025
 """Seconds by which a rest may be too long: a tenth of what may come at once."""
@@ -164,13 +164,16 @@ class Restraint:
                 # What had not been told of is forgotten as well.
                 share.spent = Spending()
 
-    def states(self) -> Iterable[ShareState]:
-        """What is known of everybody who has taken up something."""
+    def states(self, name: str = "", most: int = MOST_STATES) -> list[ShareState]:
+        """What is known of everybody who has taken up something of the limit ``name``, or of all when it is empty.
+
+        Of more than ``most`` those that are nearest to their limits.
+        """
         now = self.seconds()
         self._calendar.turn(self.wall())
-        return [
-            ShareState.of(share, now) for ledger in self._ledgers.values() for share in ledger if not share.is_full(now)
-        ]
+        ledgers = [ledger for ledger in self._ledgers.values() if not name or ledger.limit.name == name]
+        shares = (share for ledger in ledgers for share in ledger if not share.is_full(now))
+        return nearest((ShareState.of(share, now) for share in shares), most)
 
 
 def _let_in(share: Share) -> None:

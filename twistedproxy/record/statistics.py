@@ -53,11 +53,13 @@ class Requests(msgspec.Struct, frozen=True):
 class Statistics(msgspec.Struct):
     """The numbers of one worker, or of several together.
 
-    The first group only grows while a process lives; the second is of this moment. Sizes are in bytes and durations in
-    seconds. ``listed`` counts the requests that each list of what is blocked has. ``upstream_open`` connections are
-    those that are open or being made, the idle ones included; ``upstream_waiting`` counts requests. ``lag`` is how late
-    the reactor lately was at worst. ``lookups_made`` are those that somebody had to be asked for, ``lookups_failed``
-    counts by the reason in the access log, ``lookups`` are under way, and ``names_kept`` are in the cache.
+    The first group only grows while a process lives; the second is of this moment. Sizes are in bytes and durations
+    in seconds. ``listed`` counts the requests that each list of what is blocked has, ``limit_refusals`` those that
+    each limit has refused or cut, and ``limit_slowings`` those that it has made wait or rest. ``upstream_open``
+    connections are those that are open or being made, the idle ones included; ``upstream_waiting`` counts requests.
+    ``lag`` is how late the reactor lately was at worst. ``lookups_made`` are those that somebody had to be asked for,
+    ``lookups_failed`` counts by the reason in the access log, ``lookups`` are under way, and ``names_kept`` are in the
+    cache.
     """
 
     requests: list[Requests] = []
@@ -68,6 +70,8 @@ class Statistics(msgspec.Struct):
     listed: dict[str, int] = {}
     lookups_made: int = 0
     lookups_failed: dict[str, int] = {}
+    limit_refusals: dict[str, int] = {}
+    limit_slowings: dict[str, int] = {}
     log_lines_lost: int = 0
     cpu_seconds: float = 0.0
 
@@ -200,10 +204,10 @@ def added_up(parts: Iterable[Statistics]) -> Statistics:
             outcomes[outcome] = outcomes.get(outcome, 0) + one.count
         for direction, moved in part.bytes.items():
             whole.bytes[direction] = whole.bytes.get(direction, 0) + moved
-        for name, count in part.listed.items():
-            whole.listed[name] = whole.listed.get(name, 0) + count
-        for reason, count in part.lookups_failed.items():
-            whole.lookups_failed[reason] = whole.lookups_failed.get(reason, 0) + count
+        for attribute in _BY_NAME:
+            sums = getattr(whole, attribute)
+            for name, count in getattr(part, attribute).items():
+                sums[name] = sums.get(name, 0) + count
         for phase, histogram in part.phases.items():
             sum_of = whole.phases.setdefault(phase, Histogram())
             sum_of.counts = [one + other for one, other in zip(sum_of.counts, histogram.counts, strict=True)]
@@ -227,11 +231,14 @@ _GROWING: Final = (
     "listed",
     "lookups_made",
     "lookups_failed",
+    "limit_refusals",
+    "limit_slowings",
     "connections_accepted",
     "connections_refused",
     "log_lines_lost",
     "cpu_seconds",
 )
 
-_APART: Final = ("requests", "bytes", "phases", "listed", "lookups_failed", "lag")
+_BY_NAME: Final = ("listed", "limit_refusals", "limit_slowings", "lookups_failed")
+_APART: Final = ("requests", "bytes", "phases", "lag", *_BY_NAME)
 _ADDED: Final = tuple(name for name in Statistics.__struct_fields__ if name not in _APART)

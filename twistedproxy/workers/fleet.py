@@ -51,8 +51,8 @@ class Fleet(Protocol):
         """Who does not take our certificates; the arguments are those of `twistedproxy.worker.Worker.learned`."""
         ...
 
-    def limit_states(self) -> Deferred[list[ShareState]]:
-        """What everybody has taken up of limits, as each worker knows it."""
+    def limit_states(self, name: str, most: int) -> Deferred[list[ShareState]]:
+        """What has been taken up of limits, as each worker knows it; as `twistedproxy.limits.restraint` has it."""
         ...
 
     def refill(self, limit: str, key: str) -> Deferred[None]:

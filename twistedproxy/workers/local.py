@@ -89,8 +89,8 @@ class LocalWorker:
     def learned(self, host: str, forget: bool) -> Deferred[list[Learned]]:
         return succeed(self.worker.learned(host, forget))
 
-    def limit_states(self) -> Deferred[list[ShareState]]:
-        return succeed(list(self.worker.plane.restraint.states()))
+    def limit_states(self, name: str, most: int) -> Deferred[list[ShareState]]:
+        return succeed(self.worker.plane.restraint.states(name, most))
 
     def refill(self, limit: str, key: str) -> Deferred[None]:
         self.worker.plane.restraint.refill(limit, key)

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner
 
 from twistedproxy import __version__
+from twistedproxy.access.limits.spending import Tidings
 from twistedproxy.accounts.files import AccountsError
 from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import (
@@ -31,6 +32,7 @@ from twistedproxy.control.link import (
     Listing,
     Obey,
     Orders,
+    Part,
     Pulse,
     Refill,
     ReopenLogs,
@@ -60,6 +62,10 @@ LINK_DESCRIPTOR: Final = 3
 
 HEADCOUNT_DESCRIPTOR: Final = 4
 """The one of the memory in which the workers tell how many connections they have."""
+
+
+PARTING: Final = 2.0
+"""Seconds that its last words may take to be heard."""
 
 
 class WorkerEnd(LinkEnd):
@@ -172,9 +178,9 @@ class WorkerEnd(LinkEnd):
         return {"learned": self._working().learned(host, forget)}
 
     @TellLimits.responder
-    def tell_limits(self) -> dict[str, Any]:
-        """Tell what everybody has taken up of limits."""
-        return {"states": self._working().plane.restraint.states()}
+    def tell_limits(self, name: str, most: int) -> dict[str, Any]:
+        """Tell what has been taken up of limits."""
+        return {"states": self._working().plane.restraint.states(name, most)}
 
     @Refill.responder
     def refill(self, limit: str, key: str) -> dict[str, Any]:
@@ -252,6 +258,16 @@ class WorkerEnd(LinkEnd):
             self._listeners.leave()
 
     def _over(self, _result: object) -> None:
+        worker = self._worker
+        tidings = worker.plane.restraint.told() if worker is not None else Tidings()
+        if tidings.spent:
+            parted = self.ask(Part, tidings=tidings).addTimeout(PARTING, self._reactor)
+            # Where nobody hears it, nobody is there any more.
+            parted.addErrback(lambda _: None).addCallback(self._stop)
+        else:
+            self._stop(None)
+
+    def _stop(self, _: object) -> None:
         if self._log_observer is not None:
             self._log_observer.close()
         self._reactor.callLater(0, self._reactor.stop)

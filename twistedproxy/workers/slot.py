@@ -17,6 +17,7 @@ from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
 
 from twistedproxy import __version__
+from twistedproxy.access.limits.spending import Tidings
 from twistedproxy.control.link import (
     Begin,
     CannotUse,
@@ -25,6 +26,7 @@ from twistedproxy.control.link import (
     Listen,
     Obey,
     Orders,
+    Part,
     Pulse,
     ReopenLogs,
     Report,
@@ -55,8 +57,8 @@ class Slot:
 
     ``startup`` is what each process in it is told first, ``environment`` its variables; it is counted in ``headcount``.
     ``sockets`` and ``orders`` are asked for what the workers go by at that moment, ``became_ready`` is called when one
-    serves, ``reported`` with each report, and ``died`` with the last one when one is gone. ``seconds`` is the steady
-    time.
+    serves, ``spent`` with what it tells of limits, and ``died`` with its last report when one is gone. ``seconds`` is
+    the steady time.
     """
 
     _log = Logger()
@@ -71,7 +73,7 @@ class Slot:
         sockets: Callable[[], Mapping[str, int]],
         orders: Callable[[], Orders],
         became_ready: Callable[[], object],
-        reported: Callable[[Report], object],
+        spent: Callable[[Tidings], object],
         died: Callable[[Report | None], object],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +90,7 @@ class Slot:
         self._sockets = sockets
         self._orders = orders
         self._became_ready = became_ready
-        self._reported = reported
+        self._spent = spent
         self._died = died
         self._seconds = seconds
         self.pid = 0
@@ -127,7 +129,7 @@ class Slot:
     def start(self) -> None:
         """Start a process."""
         self._timer = None
-        link = LinkEnd(lambda: self._link_broke(link))
+        link = ParentEnd(lambda: self._link_broke(link), self._spent)
         self.state = "starting"
         self._started = self._seconds()
         self._told = {}
@@ -263,7 +265,7 @@ class Slot:
                 moved[direction] = max(count, moved.get(direction, 0))
         self._answered = self._seconds()
         self._unanswered_since = 0.0
-        self._reported(self.report)
+        self._spent(self.report.usage.limits)
 
     def _not_pulsed(self, failure: Failure) -> None:
         _not_done(failure)
@@ -376,6 +378,20 @@ class Slot:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+class ParentEnd(LinkEnd):
+    """The parent's end of the link to one process; ``spent`` is called with its last words."""
+
+    def __init__(self, lost: Callable[[], object], spent: Callable[[Tidings], object]) -> None:
+        super().__init__(lost)
+        self._spent = spent
+
+    @Part.responder
+    def part(self, tidings: Tidings) -> dict[str, Any]:
+        """Hear them."""
+        self._spent(tidings)
+        return {}
 
 
 class _Watcher(ProcessProtocol):

@@ -147,7 +147,7 @@ class Supervisor:
             sockets=lambda: self._listeners.sockets(),
             orders=lambda: self._orders,
             became_ready=lambda: self._slot_serves(slot),
-            reported=lambda report: self._clearing.report(slot, report.usage.limits),
+            spent=lambda tidings: self._clearing.report(slot, tidings),
             died=lambda report: self._slot_died(slot, report),
             seconds=self._seconds,
         )
@@ -224,8 +224,8 @@ class Supervisor:
         asked = gatherResults(self._ask_all(TellLearned, host=host, forget=forget))
         return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("learned", ())])
 
-    def limit_states(self) -> Deferred[list[ShareState]]:
-        asked = gatherResults(self._ask_all(TellLimits))
+    def limit_states(self, name: str, most: int) -> Deferred[list[ShareState]]:
+        asked = gatherResults(self._ask_all(TellLimits, name=name, most=most))
         return asked.addCallback(lambda answers: [one for answer in answers for one in answer.get("states", ())])
 
     def refill(self, limit: str, key: str) -> Deferred[None]:
@@ -254,10 +254,6 @@ class Supervisor:
 
     def drain(self, timeout: float) -> Deferred[None]:
         self._ending = True
-        for slot in self._all:
-            if self._orders.settings.limits.tables:
-                # What has not been told of is lost with it.
-                slot.pulse(self._elsewhere(slot), False)
         drained = DeferredList([slot.drain(timeout) for slot in self._all]).addCallback(self._over)
         ready, self._ready = self._ready, None
         if ready is not None:

@@ -17,7 +17,7 @@ from twistedproxy.control.link import CannotUse, Listing, Orders, Startup
 from twistedproxy.control.types import Worker as WorkerStatus
 from twistedproxy.limits.clearing import Spender
 from twistedproxy.limits.keeper import QuotaKeeper
-from twistedproxy.limits.state import ShareState, joined
+from twistedproxy.limits.state import ShareState, joined, nearest
 from twistedproxy.listeners import Listeners
 from twistedproxy.logs import try_out
 from twistedproxy.record.learned import Learned
@@ -215,10 +215,11 @@ class Workforce:
         asked = gatherResults([fleet.learned(host, forget) for fleet in self.fleets])
         return asked.addCallback(lambda of_fleets: [one for of_fleet in of_fleets for one in of_fleet])
 
-    def limit_states(self) -> Deferred[list[ShareState]]:
-        """What everybody has taken up of limits, put together."""
-        asked = gatherResults([fleet.limit_states() for fleet in self.fleets])
-        return asked.addCallback(lambda of_fleets: joined(one for of_fleet in of_fleets for one in of_fleet))
+    def limit_states(self, name: str, most: int) -> Deferred[list[ShareState]]:
+        """The ``most`` who are nearest to their limits, or to the limit ``name``; put together of all workers."""
+        asked = gatherResults([fleet.limit_states(name, most) for fleet in self.fleets])
+        together = asked.addCallback(lambda of_fleets: joined(one for of_fleet in of_fleets for one in of_fleet))
+        return together.addCallback(nearest, most)
 
     def refill(self, limit: str, key: str) -> Deferred[list[Spender]]:
         """Let ``key`` begin anew under ``limit``, or all when it is empty. Whose quotas were; fails with `OSError`."""
