@@ -410,8 +410,11 @@ class Exchange:
         self.finished_at = plane.deadlines.seconds()
         self.finished_wall = plane.wall()
         self.count(downstream)
-        if self.hold is not None:
-            self.hold.leave(self.bytes_from_client, self.bytes_to_client)
+        hold = self.hold
+        if hold is not None:
+            hold.leave(self.bytes_from_client, self.bytes_to_client)
+            # The two know each other: broken here, they need no garbage collector.
+            self.hold = None
         plane.tally.finished(self)
         if reason or self.profile.log is not False:
             plane.access_log.finished(self)

@@ -17,7 +17,6 @@ from twistedproxy.http.grammar import list_tokens
 from twistedproxy.http.message import HTTP2, NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
 from twistedproxy.http.writer import request_bytes
-from twistedproxy.limits.hold import Hold
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.portal.names import HOSTS
 from twistedproxy.portal.visit import visit, visit_as_origin
@@ -205,8 +204,9 @@ class Forward(OpaqueExchange):
         privacy = self._privacy()
         if privacy is not None:
             request, target, self._discretion = privacy.request(request, target, self.client_address)
-        if self.hold is not None:
-            self.hold.up.go_on, self.hold.down.go_on = self.request_room_made, self._response_rested
+        hold = self.hold
+        if hold is not None and hold.up is not None and hold.down is not None:
+            hold.up.go_on, hold.down.go_on = self.request_room_made, self._response_rested
         carrier.send_head(self, request, target, self.snapshot.via, self._upgrade)
         if self._held:
             for content in self._held:
@@ -272,7 +272,7 @@ class Forward(OpaqueExchange):
                 return
             if upstream.full:
                 self.downstream.pause_request()
-            if self.hold is not None and self._measured(self.hold).up.rests():
+            if self._rests(upload=True):
                 self.downstream.pause_request()
 
     def request_room_made(self) -> None:
@@ -280,7 +280,7 @@ class Forward(OpaqueExchange):
         upstream = self._upstream
         if upstream is None or upstream.full or self._request_ended:
             return
-        if self.hold is None or not self.hold.up.resting:
+        if not self._rests(upload=True):
             self.downstream.resume_request()
 
     # ------------------------------------------------------------ the response, as it comes
@@ -338,14 +338,14 @@ class Forward(OpaqueExchange):
             return
         if downstream.full:
             upstream.pause()
-        if self.hold is not None and self._measured(self.hold).down.rests():
+        if self._rests(upload=False):
             upstream.pause()
 
     def response_room_made(self) -> None:
         upstream = self._upstream
         if upstream is None:
             return
-        if self.hold is None or not self._measured(self.hold).down.rests():
+        if not self._rests(upload=False):
             upstream.resume()
 
     def _response_rested(self) -> None:
@@ -353,11 +353,14 @@ class Forward(OpaqueExchange):
         if self._upstream is not None and not self.downstream.full:
             self._upstream.resume()
 
-    def _measured(self, hold: Hold) -> Hold:
-        """``hold``, which knows now what has passed."""
+    def _rests(self, *, upload: bool) -> bool:
+        """Whether a limit lets no more of the request, or of the response, come for now."""
+        hold = self.hold
+        if hold is None or (flow := hold.up if upload else hold.down) is None:
+            return False
         from_client, to_client, _, _ = self.moved_so_far()
         hold.measure(from_client, to_client)
-        return hold
+        return flow.rests()
 
     # ------------------------------------------------------------ another protocol
 

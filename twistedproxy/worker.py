@@ -126,7 +126,8 @@ class Worker:
 
     @workers.setter
     def workers(self, workers: int) -> None:
-        self._workers = self.plane.workers = self.plane.pool.workers = self.plane.restraint.workers = workers
+        self._workers = self.plane.workers = self.plane.pool.workers = workers
+        self.plane.restraint.tells = workers > 1
         if self.factory.fair_share is not None:
             self.factory.fair_share.workers = workers
 

@@ -67,7 +67,7 @@ class Limited:
             self.clock.advance(1000)
         self.wall = WALL
         self.restraint = Restraint(self.clock, self.clock.seconds, lambda: self.wall)
-        self.restraint.workers = workers
+        self.restraint.tells = workers > 1
         self.use(*tables, **settings)
         self._number = 0
 

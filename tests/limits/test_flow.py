@@ -36,12 +36,23 @@ def test_the_slowest_limit_decides() -> None:
 def test_a_flow_that_is_over_is_not_told() -> None:
     limited = Limited(table(upload="1KiB"))
     hold = limited.ask().hold
-    hold.up.go_on = lambda: pytest.fail("it is over")
-    assert not hold.up.passed(5000)
-    assert not hold.up.passed(1)
+    flow = hold.up
+    assert flow is not None
+    flow.go_on = lambda: pytest.fail("it is over")
+    assert not flow.passed(5000)
+    assert not flow.passed(1)
     hold.leave(5001, 0)
+    assert hold.up is hold.down is None
     limited.pass_time(10)
-    assert repr(hold.up) == "<Flow up>"
+    assert repr(flow) == "<Flow up>"
+
+
+def test_where_bytes_do_not_matter_there_is_none() -> None:
+    hold = Limited(table(requests_per_second=5, connections=3)).ask().hold
+    assert hold.up is hold.down is None
+    hold.measure(100, 100)
+    assert not hold.resting
+    hold.leave(100, 100)
 
 
 @settings(max_examples=50)

@@ -141,4 +141,4 @@ def test_a_share_can_be_filled_again() -> None:
     assert limited.ask().said == ["connections_exceeded"]
     asking.hold.leave(0, 5000)
     assert limited.ask().said == ["in"]
-    assert limited.ask().said == ["connections_exceeded"]
+    assert limited.ask().said == ["requests_exceeded"]

@@ -83,7 +83,7 @@ class Flow:
         """When all debts are paid."""
         ready = 0.0
         for share in self._shares:
-            limit = share.limit
+            limit = share.ledger.limit
             bucket, rate = (share.upload, limit.upload) if self._upload else (share.download, limit.download)
             if rate is not None:
                 ready = max(ready, bucket.ready_at(rate))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from twistedproxy.access.limits.buckets import Rate
 from twistedproxy.access.limits.ledger import Share
 from twistedproxy.access.profile import Profile
 from twistedproxy.errors import (
@@ -99,8 +100,14 @@ class Hold:
     def __init__(self, restraint: Restraint, exchange: Restrained, shares: Sequence[Share], tunnel: bool) -> None:
         self.restraint = restraint
         self.shares = shares
-        self.down = Flow(self, shares, False)
-        self.up = Flow(self, shares, True)
+        self.down: Flow | None = None
+        self.up: Flow | None = None
+        """What comes and goes, where bytes matter."""
+        for share in shares:
+            if share.ledger.limit.measures:
+                self.down = Flow(self, shares, False)
+                self.up = Flow(self, shares, True)
+                break
         self.waiting = False
         """Whether it has yet to go on."""
         self.deadline = inf
@@ -110,7 +117,7 @@ class Hold:
         self._tunnel = tunnel
         self._counted_up = self._counted_down = 0
         self._entered = self._cut = False
-        self._slowed: set[str] = set()
+        self._slowed: tuple[str, ...] = ()
         # Where too much is under way, and until when that is waited for.
         self._waits_for: Share | None = None
         self._gives_up_at = 0.0
@@ -121,25 +128,37 @@ class Hold:
     @property
     def resting(self) -> bool:
         """Whether it waits, or its content does, because of a limit."""
-        return self.waiting or self.down.resting or self.up.resting
+        flows = (self.down, self.up)
+        return self.waiting or any(flow is not None and flow.resting for flow in flows)
 
     # ------------------------------------------------------------ the beginning
 
     def enter(self) -> bool:
         """Whether it may go on; when not, `Restrained.may_enter` or `fail` is called. Raises `LimitReached`."""
         restraint = self.restraint
-        now = restraint.seconds()
-        self._check_quotas()
+        now = until = restraint.seconds()
+        full: Share | None = None
         for share in self.shares:
-            what = share.takes(self._connection, self._tunnel)
-            if what:
-                self._wait_for_room(share, what, now)
-                return False
-        until = self._take_tokens(now)
+            limit = share.ledger.limit
+            if limit.has_quota:
+                self._check_quota(share)
+            if limit.counts and full is None and share.takes(self._connection, self._tunnel):
+                full = share
+            if limit.requests is not None:
+                until = max(until, self._turn(share, limit.requests, now))
+        if full is not None:
+            self._wait_for_room(full, now)
+            return False
         for share in self.shares:
+            rate = share.ledger.limit.requests
+            if rate is not None:
+                share.requests.charge(1, rate, now)
+                if restraint.tells:
+                    share.spend(1, 0, 0)
             share.begin(self._connection, self._tunnel)
         self._entered = True
-        until = max(until, self.down.ready_at(), self.up.ready_at())
+        if self.down is not None and self.up is not None:
+            until = max(until, self.down.ready_at(), self.up.ready_at())
         if until <= now + EXACT:
             self.waiting = False
             return True
@@ -148,53 +167,40 @@ class Hold:
         restraint.deadlines.expire_at(self, until)
         return False
 
-    def _check_quotas(self) -> None:
-        restraint = self.restraint
-        for share in self.shares:
-            limit = share.limit
-            if limit.has_quota:
-                wall = restraint.wall()
-                share.ledger.calendar.turn(wall)
-                until = share.used_up_until
-                if until:
-                    raise self._refusal(QuotaExceeded, share, "bytes are used up", until - wall)
+    def _check_quota(self, share: Share) -> None:
+        wall = self.restraint.wall()
+        share.ledger.calendar.turn(wall)
+        until = share.used_up_until
+        if until:
+            raise self._refusal(QuotaExceeded, share, "bytes are used up", until - wall)
 
-    def _wait_for_room(self, share: Share, what: str, now: float) -> None:
-        """Wait until something ends under ``share``, where there are too many ``what``."""
+    def _turn(self, share: Share, rate: Rate, now: float) -> float:
+        """When there will be a token for it."""
+        turn = share.requests.turn_of(1, rate, now)
+        wait = turn - now
+        if wait > EXACT:
+            restraint = self.restraint
+            too_long = wait > restraint.max_wait or wait * rate.per_second > restraint.max_waiting
+            if too_long or not share.limit.slows:
+                raise self._refusal(RequestsExceeded, share, f"{rate.per_second:g} requests a second", wait)
+        return turn
+
+    def _wait_for_room(self, share: Share, now: float) -> None:
+        """Wait until something ends under ``share``."""
         restraint = self.restraint
         self._gives_up_at = self._gives_up_at or now + restraint.max_wait
         if not share.limit.slows or len(share.waiting) >= restraint.max_waiting or now >= self._gives_up_at:
-            raise self._too_many(share, what)
+            raise self._too_many(share)
         self._waits_for = share
         share.waiting.append(self)
         self.waiting = True
         self.note_slowed()
         restraint.deadlines.expire_at(self, self._gives_up_at)
 
-    def _too_many(self, share: Share, what: str) -> LimitReached:
+    def _too_many(self, share: Share) -> LimitReached:
+        what = share.takes(self._connection, self._tunnel) or "connections"
         kind = TunnelsExceeded if what == "tunnels" else ConnectionsExceeded
         return self._refusal(kind, share, f"{getattr(share.limit, what)} {what} at the same time", 1.0)
-
-    def _take_tokens(self, now: float) -> float:
-        """Take a token of each bucket for requests. When its turn has come."""
-        restraint = self.restraint
-        turn = now
-        for share in self.shares:
-            rate = share.limit.requests
-            if rate is not None:
-                of_share = share.requests.turn_of(1, rate, now)
-                wait = of_share - now
-                too_long = wait > restraint.max_wait or wait * rate.per_second > restraint.max_waiting
-                if wait > EXACT and (not share.limit.slows or too_long):
-                    raise self._refusal(RequestsExceeded, share, f"{rate.per_second:g} requests a second", wait)
-                turn = max(turn, of_share)
-        for share in self.shares:
-            rate = share.limit.requests
-            if rate is not None:
-                share.requests.charge(1, rate, now)
-                if restraint.tells:
-                    share.spend(1, 0, 0)
-        return turn
 
     def _refusal(self, kind: type[LimitReached], share: Share, what: str, wait: float) -> LimitReached:
         self.restraint.refused(share.limit)
@@ -217,8 +223,7 @@ class Hold:
             self._go_on()
             return
         share.waiting.remove(self)
-        what = share.takes(self._connection, self._tunnel)
-        self._exchange.fail(self._too_many(share, what or "connections"))
+        self._exchange.fail(self._too_many(share))
 
     def _go_on(self) -> None:
         self.waiting = False
@@ -230,7 +235,7 @@ class Hold:
         for share in self.shares:
             limit = share.limit
             if limit.name not in self._slowed and self.restraint.is_over(share):
-                self._slowed.add(limit.name)
+                self._slowed = (*self._slowed, limit.name)
                 self.restraint.slowed(limit)
 
     # ------------------------------------------------------------ the bytes
@@ -243,6 +248,8 @@ class Hold:
         """Count bytes that have passed."""
         if not (upload or download):
             return
+        if self.down is None or self.up is None:
+            return
         self._counted_up += upload
         self._counted_down += download
         self.up.owing = self.up.owing or upload > 0
@@ -250,7 +257,9 @@ class Hold:
         restraint = self.restraint
         now = restraint.seconds()
         for share in self.shares:
-            limit = share.limit
+            limit = share.ledger.limit
+            if not limit.measures:
+                continue
             if download and limit.download is not None:
                 share.download.charge(download, limit.download, now)
             if upload and limit.upload is not None:
@@ -280,8 +289,6 @@ class Hold:
         restraint = self.restraint
         if self.deadline_bucket:
             restraint.deadlines.forget(self)
-        self.down.stop()
-        self.up.stop()
         self._cut = True
         if self._waits_for is not None:
             self._waits_for.waiting.remove(self)
@@ -293,3 +300,8 @@ class Hold:
                 share.end(self._connection, self._tunnel)
                 if share.waiting:
                     restraint.freed(share)
+        if self.down is not None and self.up is not None:
+            self.down.stop()
+            self.up.stop()
+            # They know each other: broken here, they need no garbage collector.
+            self.down = self.up = None

@@ -21,6 +21,10 @@ TICK: Final = 0.025
 """Seconds by which a rest may be too long: a tenth of what may come at once."""
 
 
+MEMO_SIZE: Final = 4096
+"""Of how many clients it is remembered by which keys they are counted."""
+
+
 class Restraint:
     """All that is limited. ``seconds`` is the steady time, ``wall`` the time of day, both in seconds."""
 
@@ -29,7 +33,8 @@ class Restraint:
         self.turn = self.deadlines.turn
         self.seconds = seconds
         self.wall = wall
-        self.workers = 1
+        self.tells = False
+        """Whether there is somebody to be told of everything."""
         self.max_wait = 0.0
         self.max_waiting = 0
         self.refusals: dict[str, int] = {}
@@ -39,14 +44,10 @@ class Restraint:
         self._limits: Limits | None = None
         self._ledgers: dict[str, Ledger] = {}
         self._calendar = Calendar("UTC")
+        self._memo: dict[tuple[Any, ...], tuple[tuple[Ledger, str], ...]] = {}
 
     def __repr__(self) -> str:
         return f"<Restraint {' '.join(map(repr, self._ledgers.values()))}>"
-
-    @property
-    def tells(self) -> bool:
-        """Whether there is somebody to be told of everything."""
-        return self.workers > 1
 
     @property
     def has_quotas(self) -> bool:
@@ -57,6 +58,7 @@ class Restraint:
         """Go by ``limits`` from now on."""
         before, self._limits = self._limits, limits
         ledgers, self._ledgers = self._ledgers, {}
+        self._memo.clear()
         if limits is None:
             return
         if limits.zone != self._calendar.zone:
@@ -77,19 +79,33 @@ class Restraint:
 
     def hold(self, exchange: Restrained, limits: Limits, tunnel: bool) -> Hold | None:
         """What limits an exchange by ``limits``, those of its snapshot; None when nothing does."""
-        holding = limits.holding(exchange.profile.limits)
-        if not holding:
+        given = exchange.profile.limits
+        if not limits.everybodys and not given:
+            return None
+        who = (limits, exchange.client_address, exchange.user, exchange.groups, given)
+        keys = self._memo.get(who)
+        if keys is None:
+            if len(self._memo) >= MEMO_SIZE:
+                self._memo.clear()
+            keys = self._memo[who] = self._keys(exchange, limits)
+        if not keys:
             return None
         now = self.seconds()
+        shares = [ledger.share(key, now) for ledger, key in keys]
+        if len(shares) > 1:
+            # Two groups may be among those who share what is left.
+            shares = list(dict.fromkeys(shares))
+        return Hold(self, exchange, shares, tunnel)
+
+    def _keys(self, exchange: Restrained, limits: Limits) -> tuple[tuple[Ledger, str], ...]:
         network = limits.network(exchange.client_address)
-        user = exchange.user.decode("utf-8", "replace") if exchange.user else ""
-        shares: list[Share] = []
-        for limit, rule in holding:
-            ledger = self._ledgers.get(limit.name)
-            if ledger is not None:
-                shares += [ledger.share(key, now) for key in limit.keys(network, user, exchange.groups, rule)]
-        # Two groups may be among those who share what is left.
-        return Hold(self, exchange, tuple(dict.fromkeys(shares)), tunnel) if shares else None
+        user = exchange.user.decode("utf-8", "replace")
+        return tuple(
+            (ledger, key)
+            for limit, rule in limits.holding(exchange.profile.limits)
+            if (ledger := self._ledgers.get(limit.name)) is not None
+            for key in limit.keys(network, user, exchange.groups, rule)
+        )
 
     # ------------------------------------------------------------ what happens
 

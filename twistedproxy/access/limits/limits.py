@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, Protocol
@@ -84,6 +84,19 @@ class Limit:
     tunnels: int = 0
     daily: int = 0
     monthly: int = 0
+    counts: bool = field(init=False, default=False)
+    """Whether it says how much may be under way."""
+    has_quota: bool = field(init=False, default=False)
+    """Whether it counts bytes over a day or a month."""
+    measures: bool = field(init=False, default=False)
+    """Whether bytes matter to it."""
+
+    def __post_init__(self) -> None:
+        # Asked of every exchange, so that it is found out once.
+        quota = bool(self.daily or self.monthly)
+        object.__setattr__(self, "counts", bool(self.connections or self.tunnels))
+        object.__setattr__(self, "has_quota", quota)
+        object.__setattr__(self, "measures", quota or self.download is not None or self.upload is not None)
 
     @classmethod
     def of(cls, settings: LimitSettings) -> Limit:
@@ -104,11 +117,6 @@ class Limit:
             daily=settings.daily_size,
             monthly=settings.monthly_size,
         )
-
-    @property
-    def has_quota(self) -> bool:
-        """Whether it counts bytes over a day or a month."""
-        return bool(self.daily or self.monthly)
 
     def keys(self, client: str, user: str, groups: frozenset[str], rule: str) -> tuple[str, ...]:
         """Who is counted, for a request of ``user`` from the network ``client``, to whom ``rule`` has given it.
