@@ -139,10 +139,9 @@ class Forward(OpaqueExchange):
 
     def _catch_up(self) -> None:
         """Go on with the content that was held up, if there is somebody to send it to: nobody else tells of a turn."""
-        upstream = self._upstream
-        if upstream is not None:
+        if self._upstream is not None:
             self._flush_request()
-            self.request_room_made()
+            self._let_request_go_on()
 
     def _asked_as_origin(self, error: NotAProxyRequest) -> None:
         """Somebody speaks to us as to a web server."""
@@ -206,7 +205,7 @@ class Forward(OpaqueExchange):
             request, target, self._discretion = privacy.request(request, target, self.client_address)
         hold = self.hold
         if hold is not None and hold.up is not None and hold.down is not None:
-            hold.up.go_on, hold.down.go_on = self.request_room_made, self._response_rested
+            hold.up.go_on, hold.down.go_on = self._let_request_go_on, self._response_rested
         carrier.send_head(self, request, target, self.snapshot.via, self._upgrade)
         if self._held:
             for content in self._held:
@@ -276,11 +275,14 @@ class Forward(OpaqueExchange):
                 self.downstream.pause_request()
 
     def request_room_made(self) -> None:
-        """The origin reads again, or the client has rested long enough."""
-        upstream = self._upstream
-        if upstream is None or upstream.full or self._request_ended:
-            return
+        """The origin reads again."""
         if not self._rests(upload=True):
+            self.downstream.resume_request()
+
+    def _let_request_go_on(self) -> None:
+        """More of the request may come, as far as the client and the limits are concerned."""
+        upstream = self._upstream
+        if upstream is not None and not (upstream.full or self._request_ended or self._rests(upload=True)):
             self.downstream.resume_request()
 
     # ------------------------------------------------------------ the response, as it comes

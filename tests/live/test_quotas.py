@@ -94,7 +94,8 @@ def test_a_kill_forgets_seconds(make_daemon: MakeDaemon, origin: Origin, count: 
     awaited(lambda: used(proxy) > MIB, "what was used")
     crew = workers(proxy, count) if count > 1 else []
     os.kill(proxy.pid, signal.SIGKILL)
-    for pid in (proxy.pid, *crew):
+    proxy.await_end()
+    for pid in crew:
         await_gone(pid)
     restarted(proxy, count)
     awaited(lambda: used(proxy) > MIB, "what was used before")
