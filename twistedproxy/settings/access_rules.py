@@ -10,6 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from twistedproxy.settings.endpoints import parse_endpoint
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.hosts import DEFAULTS, check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
 from twistedproxy.settings.ports import check_port
@@ -37,13 +38,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def check_access_rule(entry: object) -> None:
     """Accept one such table; else `Unfit` says what is wrong, and in which of its keys."""
-    if not isinstance(entry, Mapping):
-        raise Unfit('a table such as { hosts = [".games.example"], action = "deny" }')
-    for name in entry:
-        if name not in _CHECKS:
-            close = get_close_matches(name[:64], _CHECKS, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=name)
+    entry = check_keys(entry, _CHECKS, 'a table such as { hosts = [".games.example"], action = "deny" }')
     for name, value in entry.items():
         _CHECKS[name](name, value)
     action = entry.get("action")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.paths import check_credential
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.spelling import toml_string
@@ -96,20 +97,14 @@ def check_certificate_field(value: object) -> None:
 
 def check_table(entry: object, checks: Checks, noun: str, needed: str = "name") -> Mapping[str, object]:
     """Accept a table with the key ``needed``, and no other keys than those of ``checks``, which look at the values."""
-    if not isinstance(entry, Mapping):
-        raise Unfit(noun)
-    for name in entry:
-        if name not in checks:
-            if name == "password":
-                raise Unfit(message="a password must not stand in the settings: use hash or password_file", within=name)
-            close = get_close_matches(str(name)[:64], checks, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=str(name))
-    if needed not in entry:
+    if isinstance(entry, Mapping) and "password" in entry:
+        raise Unfit(message="a password must not stand in the settings: use hash or password_file", within="password")
+    table = check_keys(entry, checks, noun)
+    if needed not in table:
         raise Unfit(f"the key {needed}")
-    for name, value in entry.items():
+    for name, value in table.items():
         _within(checks[name], name, value)
-    return entry
+    return table
 
 
 def _within(check: Callable[[object], None], name: str, value: object) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.hosts import DEFAULTS, check_host
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.quantities import parse_duration
@@ -27,13 +27,7 @@ _MOST_REFRESH: Final = 365 * 86400.0
 
 def check_blocklist(entry: object) -> None:
     """Accept one such table; else `Unfit` says what is wrong, and in which of its keys."""
-    if not isinstance(entry, Mapping):
-        raise Unfit('a table such as { name = "ads", source = "/etc/twistedproxy/ads.txt" }')
-    for name in entry:
-        if name not in _CHECKS:
-            close = get_close_matches(name[:64], _CHECKS, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=name)
+    entry = check_keys(entry, _CHECKS, 'a table such as { name = "ads", source = "/etc/twistedproxy/ads.txt" }')
     for name, value in entry.items():
         try:
             _CHECKS[name](value)

@@ -9,6 +9,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.quantities import parse_size, size_text
 from twistedproxy.settings.spelling import toml_string
@@ -36,13 +37,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def check_limit(entry: object) -> None:
     """Accept one such table; else `Unfit` says what is wrong, and in which of its keys."""
-    if not isinstance(entry, Mapping):
-        raise Unfit('a table such as { name = "guests", per = "client", download = "2MiB" }')
-    for name in entry:
-        if name not in _CHECKS:
-            close = get_close_matches(name[:64], _CHECKS, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=name)
+    entry = check_keys(entry, _CHECKS, 'a table such as { name = "guests", per = "client", download = "2MiB" }')
     for name, value in entry.items():
         try:
             _CHECKS[name](value)

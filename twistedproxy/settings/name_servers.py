@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Container, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.spelling import toml_string
 
@@ -80,13 +80,7 @@ def check_name_server(value: object) -> None:
 
 def check_resolver_domain(entry: object) -> None:
     """Accept one table of ``resolver.domains``; else `Unfit` says what is wrong, and in which of its keys."""
-    if not isinstance(entry, Mapping):
-        raise Unfit('a table such as { names = ["corp.example"], servers = ["10.0.0.53"] }')
-    for name in entry:
-        if name not in _CHECKS:
-            close = get_close_matches(name[:64], _CHECKS, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=name)
+    entry = check_keys(entry, _CHECKS, 'a table such as { names = ["corp.example"], servers = ["10.0.0.53"] }')
     for name, check in _CHECKS.items():
         if name not in entry:
             raise Unfit(f"the key {name} too")

@@ -7,27 +7,20 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
+from twistedproxy.settings.entries import check_keys
 from twistedproxy.settings.hosts import DEFAULTS, check_host
 from twistedproxy.settings.paths import check_credential
 from twistedproxy.settings.problems import Unfit
-from twistedproxy.settings.spelling import toml_string
 
 _PIN: Final = re.compile(r"sha256/([A-Za-z0-9+/]{43}=)")
 
 
 def check_upstream_host(entry: object) -> None:
     """Accept one such table; else `Unfit` says what is wrong, and in which of its keys."""
-    if not isinstance(entry, Mapping):
-        raise Unfit('a table such as { names = ["a.example"], verify = false }')
-    for name in entry:
-        if name not in _CHECKS:
-            close = get_close_matches(name[:64], _CHECKS, 1, 0.6)
-            hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
-            raise Unfit(message=f"unknown key{hint}", within=name)
+    entry = check_keys(entry, _CHECKS, 'a table such as { names = ["a.example"], verify = false }')
     for name, value in entry.items():
         _CHECKS[name](name, value)
     if "names" not in entry:
