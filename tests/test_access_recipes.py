@@ -31,7 +31,7 @@ def snapshot_of(text: str) -> Snapshot:
 
 
 def test_there_are_some() -> None:
-    assert sorted(RECIPES) == ["ci", "family", "office"]
+    assert sorted(RECIPES) == ["ci", "family", "office", "public"]
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -114,7 +114,19 @@ CI: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"client": "10.20.0.7", "host": "git.example", **TUNNEL}, PUBLIC, "denied_by_rule by access.default"),
 ]
-CASES = [(name, *case) for name, cases in (("family", FAMILY), ("office", OFFICE), ("ci", CI)) for case in cases]
+FILES = {"accounts": "# nobody yet\n", "groups": "staff: ann\n", "monitoring-password": "watch this\n"}
+ROBOT = {"user": "monitoring", "groups": frozenset({"robots"}), **TUNNEL}
+INTERNET: list[tuple[dict[str, Any], str, str]] = [
+    ({"client": PUBLIC, "user": "ann", **TUNNEL}, PUBLIC, "allowed by access.default"),
+    ({"client": PUBLIC, "user": "ann", **TUNNEL}, INSIDE, "destination_denied by access.default"),
+    ({"client": PUBLIC, "host": "status.example.com", **ROBOT}, PUBLIC, "allowed by access.default"),
+    ({"client": PUBLIC, "host": "elsewhere.example", **ROBOT}, PUBLIC, "denied_by_rule by robots do their work"),
+]
+CASES = [
+    (name, *case)
+    for name, cases in (("family", FAMILY), ("office", OFFICE), ("ci", CI), ("public", INTERNET))
+    for case in cases
+]
 
 
 def outcome(rules: Rules, asked: dict[str, Any], address: str) -> str:
@@ -133,8 +145,11 @@ def outcome(rules: Rules, asked: dict[str, Any], address: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "asked", "address", "expected"), CASES)
-def test_what_they_do(name: str, asked: dict[str, Any], address: str, expected: str) -> None:
-    snapshot = snapshot_of(RECIPES[name])
+def test_what_they_do(tmp_path: Path, name: str, asked: dict[str, Any], address: str, expected: str) -> None:
+    for file, content in FILES.items():
+        (tmp_path / file).write_text(content)
+        (tmp_path / file).chmod(0o600)
+    snapshot = snapshot_of(RECIPES[name].replace("/etc/twistedproxy", str(tmp_path)))
     assert snapshot.rules is not None
     snapshot.access.check_client(asked["client"])
     assert outcome(snapshot.rules, asked, address) == expected

@@ -25,7 +25,9 @@ from tests.live.origin import LINE, Authority, Origin
 from twistedproxy.accounts.hashes import make
 from twistedproxy.http.digest import digest_of, hash_of_name
 
-PAGE = (Path(__file__).parents[2] / "docs" / "accounts.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "accounts.md").read_text(encoding="utf-8")
+RECIPES = (DOCS / "access.md").read_text(encoding="utf-8")
 
 CURL = ("curl", "--disable", "--silent", "--show-error", "--noproxy", "")
 
@@ -276,8 +278,8 @@ def test_a_checker_of_ones_own(tmp_path: Path, origin: Origin) -> None:
 
 
 def test_the_public_proxy_of_the_page(tmp_path: Path, origin: Origin, authority: Authority) -> None:
-    """The settings file in docs/accounts.md, but for paths, ports and what is on loopback here."""
-    text, *_ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    """The settings file in docs/access.md, but for paths, ports and what is on loopback here."""
+    [text] = re.findall(r"^<!-- recipe: public -->\n```toml\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL)
     account_files(tmp_path)
     (tmp_path / "groups").write_text("staff: ann\n")
     (tmp_path / "monitoring-password").write_text("watch this\n")
@@ -291,6 +293,7 @@ def test_the_public_proxy_of_the_page(tmp_path: Path, origin: Origin, authority:
         ("0.0.0.0", "127.0.0.1"),
         ("connect_ports = [443]", f"connect_ports = [{origin.port('https')}]"),
         (', "private", "loopback"]', "]"),
+        ('"status.example.com"', '"127.0.0.1"'),
     ):
         assert here in text
         text = text.replace(here, there)
@@ -308,7 +311,19 @@ def test_the_public_proxy_of_the_page(tmp_path: Path, origin: Origin, authority:
             words = [*CURL, *trust, "--proxy", proxy, "--proxy-user", credentials, *STATUS, url]
             done = subprocess.run(list(map(str, words)), capture_output=True, timeout=50, check=False)
             assert done.stdout == expected, done
-        assert [entry["user"] for entry in daemon.access_entries(4)] == ["ann", "monitoring", "ann", "nobody"]
+        elsewhere = [*CURL, *trust, "--proxy", proxy, "--proxy-user", "monitoring:watch this", *STATUS]
+        done = subprocess.run(
+            [*map(str, elsewhere), f"https://elsewhere.example:{origin.port('https')}/"],
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+        assert done.stdout == b"000 403", done
+        entries = daemon.access_entries(5)
+        assert [entry["user"] for entry in entries] == ["ann", "monitoring", "ann", "nobody", "monitoring"]
+        assert entries[-1]["rule"] == "robots do their work", entries[-1]
+        limits = json.loads(daemon.control("limits", "--json").stdout)
+        assert {share["key"] for share in limits["shares"]} == {"user ann", "user monitoring"}
     finally:
         daemon.stop()
 
