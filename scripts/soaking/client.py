@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
@@ -54,6 +55,8 @@ class Connection:
         """The client's own."""
         self.answered = 0
         """How many answers came whole."""
+        self.resting_since = time.monotonic()
+        """When the last of them did, or the connection was made."""
         self.is_last = False
         """Whether the proxy closes after the answer that it has begun."""
 
@@ -130,6 +133,7 @@ class Connection:
             while piece := await self.read():
                 yield piece
         self.answered += 1
+        self.resting_since = time.monotonic()
 
     @staticmethod
     def _chunk_size(line: bytes) -> int:

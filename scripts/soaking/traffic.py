@@ -138,8 +138,10 @@ class Traffic:
                 answer = await self._answer(connection, expected, content, slow)
         except Cut as error:
             if connection.answered and not error.begun:
-                # RFC 9112 section 9.3.1: a connection may be closed between two requests at any time.
-                self._ledger.count(kind, "retried", Failure(connection.port, began, time.monotonic(), str(error)))
+                # RFC 9112 section 9.3.1: a connection may be closed between two requests at any time. Its process may
+                # have been killed while it rested.
+                failure = Failure(connection.port, connection.resting_since, time.monotonic(), str(error))
+                self._ledger.count(kind, "retried", failure)
                 return "closed"
             self._judge(kind, connection, expected, NOTHING, began, str(error))
         except (Malformed, TimeoutError) as error:
