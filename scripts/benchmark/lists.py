@@ -167,4 +167,4 @@ One client asks for a blocked page every {_PAUSE * 1000:.0f} ms, with one worker
 
 {waits}
 
-Bars: loaded in 3 s, 40 MiB, 2 us a look-up, which only what is remembered keeps."""
+Bars: loaded in 3 s, 40 MiB, 2 us a look-up. A host that is listed takes longer when it was not asked for lately."""
