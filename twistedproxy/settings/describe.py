@@ -410,13 +410,17 @@ _WHO = {
 """Who shares what a limit allows."""
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _limit(limit: LimitTable) -> str:
     allowed = [
         f"{limit.requests_per_second:g} requests a second" * bool(limit.requests_per_second),
-        f"{limit.connections} connections" * bool(limit.connections),
-        f"{limit.tunnels} tunnels" * bool(limit.tunnels),
-        f"{limit.download} a second to clients" * bool(limit.download),
-        f"{limit.upload} a second from clients" * bool(limit.upload),
+        _counted(limit.connections, "connection") * bool(limit.connections),
+        _counted(limit.tunnels, "tunnel") * bool(limit.tunnels),
+        f"{limit.download} a second down" * bool(limit.download),
+        f"{limit.upload} a second up" * bool(limit.upload),
         f"{limit.daily} a day" * bool(limit.daily),
         f"{limit.monthly} a month" * bool(limit.monthly),
     ]
