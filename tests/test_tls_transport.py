@@ -14,11 +14,12 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from twistedproxy.tls.records import Records
-from twistedproxy.tls_transport import Outlet, TLSTransport, TLSTransportFactory
+from twistedproxy.tls_transport import LARGE_READ, Outlet, TLSTransport, TLSTransportFactory
 from twistedproxy.turns import Turn
 
 CLOSING = 30.0
@@ -66,6 +67,12 @@ class Server(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self.lost.callback(None)
+
+
+def the_reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
 
 
 class Counted(Turn):
@@ -190,6 +197,34 @@ async def test_what_came_together_is_told_together(
     await server.lost
     assert server.received.count(b"x") == 5000
     connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_much_comes_much_is_read_at_a_time(
+    server: Server, peer: socket.socket, authority: trustme.CA
+) -> None:
+    from twisted.internet.threads import deferToThread
+
+    pieces: list[int] = []
+    all_told: Deferred[None] = Deferred()
+    size = 8 << 20
+
+    def hear() -> None:
+        pieces.append(len(server.received) - sum(pieces))
+        if len(server.received) == size + 4:
+            all_told.callback(None)
+
+    server.hears = hear
+    transport: Any = server.transport
+    with await secured(peer, authority) as connection:
+        connection.sendall(b"some")
+        while not pieces:
+            await deferLater(the_reactor(), 0, lambda: None)
+        assert transport.transport.bufferSize == 65536
+        await deferToThread(connection.sendall, b"x" * size)
+        await all_told
+        assert transport.transport.bufferSize == LARGE_READ
+        assert max(pieces) <= LARGE_READ
 
 
 @pytest_twisted.ensureDeferred

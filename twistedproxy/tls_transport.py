@@ -13,7 +13,7 @@ would Twisted call them no more, it would be slower and nothing else.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
 from twisted.internet.interfaces import (
@@ -28,8 +28,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from twistedproxy.sending import SocketSender
-from twistedproxy.tls.records import Records
+from twistedproxy.tls.records import CONTENT, Records
 from twistedproxy.turns import Turn
+
+LARGE_READ: Final = CONTENT
+"""Bytes that are read from a socket at a time where there are so many. For a little more, glibc would map memory."""
 
 
 class Outlet:
@@ -87,14 +90,23 @@ class TLSTransport(TLSMemoryBIOProtocol):
     """Twisted's TLS, over an `Outlet` where there is a socket."""
 
     factory: TLSTransportFactory
+    _socket: Any = None
 
     def makeConnection(self, transport: Any) -> None:
         get_handle = getattr(transport, "getHandle", None)
         handle = get_handle() if get_handle is not None else None
         # TLS within TLS has another one below.
         if type(handle) is socket.socket:
+            self._socket = transport
             transport = Outlet(transport, handle, self.factory.turn)
         super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        below = self._socket
+        if below is not None and len(data) == below.bufferSize:
+            # There is more than it takes at a time.
+            below.bufferSize = LARGE_READ
+        super().dataReceived(data)
 
     def _flushReceiveBIO(self) -> None:
         """Tell the content that has come, and how it ended."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 from OpenSSL._util import ffi, lib
 from OpenSSL.SSL import Connection, Error, WantReadError
 
-CONTENT: Final = 64 * 1024
-"""Bytes of content that are told as one piece at most: what comes from a socket at a time."""
+CONTENT: Final = 120 * 1024
+"""Bytes of content that are told as one piece at most: what comes from a socket at a time, where much comes."""
 
 WIRE: Final = 128 * 1024
 """Bytes for the peer that are given out as one piece at most."""
