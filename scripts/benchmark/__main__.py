@@ -229,17 +229,21 @@ def _compare(chosen: argparse.Namespace) -> None:
         say("wrote docs/benchmarks.md")
 
 
+def _results_for(chosen: argparse.Namespace, proxies: Iterable[Proxy], measures: Sequence[Measure]) -> Results:
+    """Room for what those of ``proxies`` that are wanted will show, which are installed, where that is possible."""
+    wanted = [proxy for proxy in proxies if chosen.proxies is None or proxy.name in chosen.proxies]
+    install(wanted)
+    rounds = _work(chosen)[1]
+    results = Results([proxy for proxy in wanted if proxy.available()], measures, rounds)
+    results.problems += [f"{proxy.title}: it is not installed." for proxy in wanted if not proxy.available()]
+    return results
+
+
 def _look_inside(chosen: argparse.Namespace) -> None:
     """What it costs to look into tunnels."""
-    wanted = [proxy for proxy in INTERCEPTORS if chosen.proxies is None or proxy.name in chosen.proxies]
-    install(wanted)
+    measures = [measure for measure in INTERCEPTED if measure.name in chosen.intercept]
     work, rounds = _work(chosen)
-    results = Results(
-        proxies=[proxy for proxy in wanted if proxy.available()],
-        measures=[measure for measure in INTERCEPTED if measure.name in chosen.intercept],
-        rounds=rounds,
-    )
-    results.problems += [f"{proxy.title}: it is not installed." for proxy in wanted if not proxy.available()]
+    results = _results_for(chosen, INTERCEPTORS, measures)
     addresses = addresses_needed(rounds, max(proxy.tunnels for proxy in INTERCEPTORS))
     begun = os.getloadavg()[0]
     with _memory_directory() as directory, ExitStack() as stack:
@@ -257,11 +261,8 @@ def _look_inside(chosen: argparse.Namespace) -> None:
 
 def _police(chosen: argparse.Namespace) -> None:
     """What it costs to tell who may go where."""
-    install(list(policy.SUBJECTS))
-    work, rounds = _work(chosen)
-    results = Results(
-        proxies=[proxy for proxy in policy.SUBJECTS if proxy.available()], measures=policy.POLICED, rounds=rounds
-    )
+    work = _work(chosen)[0]
+    results = _results_for(chosen, policy.SUBJECTS, policy.POLICED)
     begun = os.getloadavg()[0]
     with _memory_directory() as directory, ExitStack() as stack:
         origins = start_origins(directory / "origins", stack)
