@@ -263,6 +263,50 @@ async def test_one_that_was_closed_by_another_hears_nothing(pairs: Pairs) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_that_comes_is_not_told_of_the_end_of_another_whose_number_it_has(pairs: Pairs) -> None:
+    """Both in one look: first something closes a connection that is reset, then a new one has its descriptor."""
+    (one, first), (other, second) = pairs.make(), pairs.make()
+    other.transport.pauseProducing()
+    other.transport.write(b"x" * (8 << 20))
+    for _ in range(100):
+        # As long as it is not full, it has a turn itself before the other.
+        await turn()
+    number = other.transport.fileno()
+    came: list[tuple[Any, socket.socket]] = []
+
+    def replace(_: End) -> None:
+        if not other.lost.called:
+            other.transport.connectionLost(closed())
+        came.append(pairs.make())
+
+    one.hears = replace
+    first.sendall(b"1")
+    second.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+    second.close()
+    while not came:
+        await turn()
+    ((newcomer, third),) = came
+    assert (newcomer.lost.called, newcomer.transport.fileno()) == (False, number)
+    third.sendall(b"3")
+    await newcomer.heard
+    assert newcomer.received == b"3"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_has_the_number_of_one_that_went_without_a_word_is_heard(pairs: Pairs) -> None:
+    end, _client = pairs.make()
+    number = end.transport.fileno()
+    end.transport.getHandle().close()
+    newcomer, client = pairs.make()
+    assert newcomer.transport.fileno() == number
+    end.transport.connectionLost(closed())
+    client.sendall(b"2")
+    await newcomer.heard
+    assert newcomer.received == b"2"
+    assert pairs.poll.getReaders() == [newcomer.transport]
+
+
+@pytest_twisted.ensureDeferred
 async def test_all_have_their_turn(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "MOST_EVENTS", 1)
     made = [pairs.make() for _ in range(5)]

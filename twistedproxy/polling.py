@@ -46,6 +46,8 @@ class Poll:
         self._poller: Any = None
         self._watched: dict[int, Any] = {}
         self._flags: dict[int, int] = {}
+        # Whose numbers may be those of others by now, while what has happened is told.
+        self._left: set[int] = set()
         # Looked up often.
         self.callLater = reactor.callLater
         directlyProvides(self, providedBy(reactor))
@@ -102,6 +104,10 @@ class Poll:
 
     def _watch(self, selectable: Any, flag: int) -> None:
         fd = selectable.fileno()
+        known = self._watched.get(fd)
+        if known is not None and known is not selectable:
+            # That one was closed without a word, and with it what the poller knew of it.
+            self._forget(fd)
         before = self._flags.get(fd, 0)
         flags = before | flag
         if flags == before:
@@ -121,7 +127,9 @@ class Poll:
         fd = selectable.fileno()
         if fd == -1:
             fd = next((known for known, one in self._watched.items() if one is selectable), -1)
-        before = self._flags.get(fd, 0)
+        if self._watched.get(fd) is not selectable:
+            return
+        before = self._flags[fd]
         flags = before & ~flag
         if flags == before:
             return
@@ -129,15 +137,19 @@ class Poll:
             self._poller.modify(fd, flags)
             self._flags[fd] = flags
             return
-        with suppress(OSError):
-            # What is closed has left it by itself.
-            self._poller.unregister(fd)
-        del self._flags[fd]
-        del self._watched[fd]
+        self._forget(fd)
         if not self._watched:
             self._reactor.removeReader(self)
             self._poller.close()
             self._poller = None
+
+    def _forget(self, fd: int) -> None:
+        with suppress(OSError):
+            # What is closed has left it by itself.
+            self._poller.unregister(fd)
+        self._left.add(fd)
+        del self._flags[fd]
+        del self._watched[fd]
 
     # ------------------------------------------------------------ to the reactor it is a reader
 
@@ -151,11 +163,13 @@ class Poll:
     def doRead(self) -> None:
         """Tell the connections what has happened."""
         watched = self._watched
+        left = self._left
+        left.clear()
         for fd, event in self._poller.poll(0, min(len(watched), MOST_EVENTS)):
-            selectable = watched.get(fd)
-            if selectable is None:
-                # One before it has closed it.
+            if fd in left:
+                # One before it has closed it. Another that has its number by now is told of its own in the next turn.
                 continue
+            selectable = watched[fd]
             try:
                 self._tell(selectable, fd, event)
             except Exception:
