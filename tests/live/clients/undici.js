@@ -11,7 +11,7 @@ const http = require("node:http");
 const tls = require("node:tls");
 
 const [which, version, proxy, origin] = process.argv.slice(2);
-const allowH2 = version === "h2";
+let allowH2 = version === "h2";
 
 const protocols = [];
 diagnostics.channel("undici:client:connected").subscribe(({ socket }) => {
@@ -48,7 +48,10 @@ async function main() {
     dispatcher = new undici.ProxyAgent({ uri: proxy, allowH2 });
   } else {
     undici = { fetch };
-    name = process.versions.undici;
+    // Debian's Node has one that is too old to say, and that would take HTTP/2 for HTTP/1.1.
+    name = process.versions.undici || "0.0";
+    const [major, minor] = name.split(".").map(Number);
+    allowH2 &&= major > 5 || (major === 5 && minor >= 23);
     // The first fetch, of nothing, makes the one that there is.
     await fetch("data:,");
     const { constructor: Agent } = globalThis[Symbol.for("undici.globalDispatcher.1")];
