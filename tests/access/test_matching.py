@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from tests.access.test_question import Fields, question
 from twistedproxy.access import matching
-from twistedproxy.access.matching import HostTable, Prefilter, Table, pattern, patterns, table_of
+from twistedproxy.access.matching import (
+    LONGEST_SUBJECT,
+    FieldPrefilter,
+    Fits,
+    HostTable,
+    Table,
+    TextPrefilter,
+    joint_table,
+    pattern,
+    patterns,
+    table_of,
+)
+from twistedproxy.errors import HeadTooLarge
 
 
 def test_a_table_remembers_and_forgets() -> None:
@@ -20,7 +32,7 @@ def test_a_table_remembers_and_forgets() -> None:
         asked.append(value)
         return len(value)
 
-    table: Table[str] = Table(find)
+    table: Table[str, int] = Table(find)
     assert [table["a"], table["bb"], table["a"]] == [1, 2, 1]
     assert asked == ["a", "bb"]
     for number in range(5000):
@@ -103,13 +115,17 @@ def test_a_prefilter_lets_pass_what_fits(entries: list[str], text: str) -> None:
         fitting = sum(1 << number for number, entry in enumerate(entries) if pattern(entry)(text))
     except re.error:
         return
-    prefilter = Prefilter(lambda _: (text,), [(1 << number, [entry]) for number, entry in enumerate(entries)])
-    assert fitting & prefilter.rules & ~prefilter.passing(question()) == 0
+    made = [(1 << number, [entry]) for number, entry in enumerate(entries)]
+    prefilter = FieldPrefilter("X", made)
+    asked = question(fields=Fields({b"x": (text.encode(),)}))
+    assert fitting & prefilter.rules & ~prefilter.passing(asked) == 0
+    of_text = TextPrefilter("host", made)
+    assert of_text.passing(question(host=text)) == prefilter.passing(asked)
 
 
 def test_a_prefilter_knows_of_what_patterns_cannot_do_without() -> None:
     made = [(1, ["curl*"]), (2, ["a", "~[bc]"]), (4, ["*bot*"]), (8, ["~spider|crawler"])]
-    prefilter = Prefilter(lambda asked: asked.field(b"x"), made)
+    prefilter = FieldPrefilter("X", made)
     assert prefilter.rules == 1 | 4 | 8
     for values, passing in (
         ((b"curl/8",), 1),
@@ -117,7 +133,30 @@ def test_a_prefilter_knows_of_what_patterns_cannot_do_without() -> None:
         ((b"a crawling bot",), 4),
         ((b"a crawler bot",), 4 | 8),
         ((b"b",), 0),
+        ((b"b" * 2000 + b"spider",), 8),
+        ((b"\xff bot",), 4),
         ((), 0),
     ):
-        assert prefilter.passing(question(fields=Fields({b"x": values}))) == passing
-    assert repr(prefilter) == "<Prefilter 3 rules>"
+        fields = Fields({b"x": values})
+        assert [prefilter.passing(question(fields=fields)) for _ in "12"] == [passing, passing]
+    assert repr(prefilter) == "<FieldPrefilter 3 rules>"
+
+
+def test_fields_that_are_too_long_are_for_no_pattern() -> None:
+    prefilter = FieldPrefilter("X", [(1, ["a*"])])
+    with pytest.raises(HeadTooLarge):
+        prefilter.passing(question(fields=Fields({b"x": (b"a" * (LONGEST_SUBJECT + 1),)})))
+
+
+@pytest.mark.parametrize(
+    ("tests", "fitting"),
+    [
+        ({}, [7, 7, 7]),
+        ({"host": [(2, "a".__eq__)]}, [7, 7, 5]),
+        ({"host": [(2, "a".__eq__)], "port": [(1, (80).__eq__)]}, [7, 6, 5]),
+    ],
+)
+def test_tables_together(tests: dict[str, list[tuple[int, Fits]]], fitting: list[int]) -> None:
+    values_of, table = joint_table([(name, table_of(those, 7)) for name, those in tests.items()], 7)
+    asked = [question(host="a", port=80), question(host="a", port=81), question(host="b", port=80)]
+    assert [table[values_of(one)] for one in asked] == fitting

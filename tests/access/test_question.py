@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ from hypothesis import strategies as st
 
 from twistedproxy.access.question import LONGEST_SUBJECT, Question, normal_path
 from twistedproxy.errors import HeadTooLarge, TargetError, TargetTooLong
+from twistedproxy.http import message
 
 
-class Fields(dict[bytes, tuple[bytes, ...]]):
-    """The fields of a request."""
+class Fields(message.Fields):
+    """The fields of a request, by their names."""
 
-    def values(self, name: bytes) -> tuple[bytes, ...]:  # type: ignore[override]  # of one name, as a request has it
-        return self.get(name, ())
+    def __init__(self, values: Mapping[bytes, tuple[bytes, ...]] | None = None) -> None:
+        super().__init__((name, value) for name, several in (values or {}).items() for value in several)
 
 
 def question(**changes: Any) -> Question:

@@ -135,7 +135,7 @@ def test_the_memos_have_their_bounds() -> None:
     for number in range(9000):
         asked = question(host=bin(number)[2:].translate({48: "a", 49: "b"}) + f"{number}.x{number % 13}")
         compiled.judge(asked)
-    assert len(compiled._profiles) <= 1024
+    assert len(compiled._verdicts) <= 4096
     assert len(compiled._destinations) <= 1024
     destinations = rules(rule(destinations=("private",))).judge(question()).destinations
     assert destinations is not None

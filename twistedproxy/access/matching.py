@@ -10,7 +10,9 @@ and of which it has in it what their patterns cannot do without.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from twistedproxy.access import telling
@@ -19,6 +21,7 @@ from twistedproxy.access.hosts import HostSet, canonical_host
 from twistedproxy.access.question import LONGEST_SUBJECT, Question
 
 Value = TypeVar("Value", bound=Hashable)
+Found = TypeVar("Found")
 Fits = Callable[[Any], bool]
 """Whether a value is what a key asks for."""
 
@@ -29,27 +32,28 @@ ANYBODY: Final = "*"
 """Who may stand among users and groups for all of them."""
 
 _MEMO_SIZE: Final = 4096
+_LONGEST_REMEMBERED: Final = 512
 
 
-class Table(dict[Value, int]):
-    """The rules that each value fits, by ``find`` where it is not known yet."""
+class Table(dict[Value, Found]):
+    """What there is for each value, such as the rules that it fits; by ``find`` where that is not known yet."""
 
-    def __init__(self, find: Callable[[Value], int]) -> None:
+    def __init__(self, find: Callable[[Value], Found]) -> None:
         super().__init__()
         self._find = find
 
     def __repr__(self) -> str:
         return f"<Table of {len(self)}>"
 
-    def __missing__(self, value: Value) -> int:
-        rules = self._find(value)
+    def __missing__(self, value: Value) -> Found:
+        found = self._find(value)
         if len(self) >= _MEMO_SIZE:
             self.clear()
-        self[value] = rules
-        return rules
+        self[value] = found
+        return found
 
 
-def table_of(tests: Sequence[tuple[int, Fits]], everybody: int) -> Table[Any]:
+def table_of(tests: Sequence[tuple[int, Fits]], everybody: int) -> Table[Any, int]:
     """The table of a kind of value, of which ``tests`` says what rules ask; the others of ``everybody`` ask nothing."""
 
     def find(value: Hashable) -> int:
@@ -62,7 +66,30 @@ def table_of(tests: Sequence[tuple[int, Fits]], everybody: int) -> Table[Any]:
     return Table(find)
 
 
-class HostTable(Table[str]):
+def joint_table(
+    tables: Sequence[tuple[str, Table[Any, int]]], everybody: int
+) -> tuple[Callable[[Question], Any], Table[Any, int]]:
+    """What brings the values that ``tables`` are of together, and the table of those: rules that fit in each.
+
+    They are by the names of a question's attributes. Nearly always the values of a question have come together before.
+    """
+    attributes = [attribute for attribute, _ in tables]
+    several = [table for _, table in tables]
+    if len(several) == 1:
+        return attrgetter(*attributes), several[0]
+    if not several:
+        return attrgetter("way"), Table(lambda _: everybody)
+
+    def find(values: Sequence[Hashable]) -> int:
+        rules = everybody
+        for table, value in zip(several, values, strict=True):
+            rules &= table[value]
+        return rules
+
+    return attrgetter(*attributes), Table(find)
+
+
+class HostTable(Table[str, int]):
     """The rules that each host fits. It is looked up in what all rules name, and not in each of them.
 
     ``positive`` are rules and the hosts that they want, ``negative`` rules and those that they do not want.
@@ -128,15 +155,11 @@ class HostIndex:
 
 
 class Prefilter:
-    """Which rules' patterns can fit at all, by what a text must have in it for that.
+    """Which rules' patterns can fit at all, by what a text must have in it for that."""
 
-    ``texts`` brings what they are held against in a question: nothing, where there is no such thing.
-    """
+    __slots__ = ("_pieces", "rules")
 
-    __slots__ = ("_pieces", "rules", "texts")
-
-    def __init__(self, texts: Callable[[Question], Sequence[str]], rules: Iterable[tuple[int, Sequence[str]]]) -> None:
-        self.texts = texts
+    def __init__(self, rules: Iterable[tuple[int, Sequence[str]]]) -> None:
         self.rules = 0
         """The rules of which it can tell."""
         pieces: dict[str, int] = {}
@@ -149,15 +172,52 @@ class Prefilter:
         self._pieces = tuple(pieces.items())
 
     def __repr__(self) -> str:
-        return f"<Prefilter {self.rules.bit_count()} rules>"
+        return f"<{type(self).__name__} {self.rules.bit_count()} rules>"
 
+    @abstractmethod
     def passing(self, question: Question) -> int:
         """Those of `rules` that may fit."""
+
+    def _having(self, text: str) -> int:
         passing = 0
-        for text in self.texts(question):
-            for piece, rules in self._pieces:
-                if piece in text:
-                    passing |= rules
+        for piece, rules in self._pieces:
+            if piece in text:
+                passing |= rules
+        return passing
+
+
+class TextPrefilter(Prefilter):
+    """One for what a question has as its ``attribute``; empty, where there is no such thing."""
+
+    __slots__ = ("_text_of",)
+
+    def __init__(self, attribute: str, rules: Iterable[tuple[int, Sequence[str]]]) -> None:
+        super().__init__(rules)
+        self._text_of = attrgetter(attribute)
+
+    def passing(self, question: Question) -> int:
+        return self._having(self._text_of(question))
+
+
+class FieldPrefilter(Prefilter):
+    """One for a field. Clients send the same values over and over, so that short ones are remembered."""
+
+    __slots__ = ("_known", "_line")
+
+    def __init__(self, name: str, rules: Iterable[tuple[int, Sequence[str]]]) -> None:
+        super().__init__(rules)
+        self._line = name.lower().encode("ascii")
+        self._known: Table[bytes, int] = Table(lambda value: self._having(value.decode("utf-8", "replace")))
+
+    def passing(self, question: Question) -> int:
+        value = question.fields.index.get(self._line)
+        if value is None:
+            return 0
+        if type(value) is bytes and len(value) <= _LONGEST_REMEMBERED:
+            return self._known[value]
+        passing = 0
+        for text in question.field(self._line):
+            passing |= self._having(text)
         return passing
 
 
@@ -218,13 +278,16 @@ __all__ = [
     "ANYBODY",
     "LONGEST_SUBJECT",
     "REGEX",
+    "FieldPrefilter",
     "Fits",
     "HostIndex",
     "HostTable",
     "Prefilter",
     "Table",
+    "TextPrefilter",
     "any_name",
     "hosts",
+    "joint_table",
     "names",
     "negated",
     "pattern",

@@ -9,6 +9,7 @@ order is not judged at all.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -25,6 +26,8 @@ LONGEST_SUBJECT: Final = 8192
 """Characters of the longest text that a pattern is held against."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+# Without any of these a path is in its one spelling.
+_ODD: Final = re.compile(rb"%|//|/\.|\\").search
 _ENCODED: Final = re.compile("%([0-9A-Fa-f]{2})")
 _SLASHES: Final = re.compile("//+")
 _SEPARATORS: Final = re.compile(r"/|\\|%2F|%5C")
@@ -33,6 +36,10 @@ _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 class FieldValues(Protocol):
     """The fields of a request."""
+
+    @property
+    def index(self) -> Mapping[bytes, bytes | tuple[bytes, ...]]:
+        """The value, or the values where there are several, by names in lower case."""
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """The values of all lines called ``name`` (in lower case)."""
@@ -65,7 +72,6 @@ class Question:
 
     def __init__(
         self,
-        *,
         client: str,
         listener: str,
         method: bytes,
@@ -111,16 +117,20 @@ class Question:
     @property
     def url(self) -> str:
         """The whole URL, in its one spelling; empty for a tunnel. Raises `TargetTooLong` and `TargetError`."""
-        if self._url is None:
-            if self.way == TUNNEL:
-                self._url = ""
-            elif len(self.target) > LONGEST_SUBJECT:
-                raise TargetTooLong(f"the rules look at URLs of up to {LONGEST_SUBJECT} characters")
-            else:
-                mark, query = self.target.partition(b"?")[1:]
-                origin = _origin(self.scheme, self.host, self.port)
-                self._url = f"{origin}{self.path}{(mark + query).decode('latin-1')}"
-        return self._url
+        url = self._url
+        if url is None:
+            url = self._url = self._whole_url() if self.way != TUNNEL else ""
+        return url
+
+    def _whole_url(self) -> str:
+        target = self.target
+        if len(target) > LONGEST_SUBJECT:
+            raise TargetTooLong(f"the rules look at URLs of up to {LONGEST_SUBJECT} characters")
+        origin = _origin(self.scheme, self.host, self.port)
+        if _ODD(target) is None:
+            return origin + target.decode("latin-1")
+        mark, query = target.partition(b"?")[1:]
+        return f"{origin}{self.path}{(mark + query).decode('latin-1')}"
 
     def field(self, name: bytes) -> list[str]:
         """The values of a field, by its name in lower case. Raises `HeadTooLarge`."""

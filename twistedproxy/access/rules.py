@@ -28,10 +28,20 @@ from twistedproxy.access.conditions import (
     destination_of,
     looked_up,
 )
-from twistedproxy.access.matching import Fits, HostTable, Prefilter, Table, negated, table_of
+from twistedproxy.access.matching import (
+    FieldPrefilter,
+    Fits,
+    HostTable,
+    Prefilter,
+    Table,
+    TextPrefilter,
+    joint_table,
+    negated,
+    table_of,
+)
 from twistedproxy.access.policy import AccessPolicy
 from twistedproxy.access.profile import NO_PROFILE, GivenLimit, Profile
-from twistedproxy.access.question import INTERCEPTED, TUNNEL, Question
+from twistedproxy.access.question import INTERCEPTED, Question
 from twistedproxy.errors import CredentialsWanted, DeniedByRule, Refused
 
 DEFAULT: Final = "access.default"
@@ -55,7 +65,10 @@ class RulesSettings(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Rule:
-    """One rule. ``label`` is its name, or where it stands; ``destination`` what it asks of the resolved address."""
+    """One rule. ``label`` is its name, or where it stands; ``destination`` what it asks of the resolved address.
+
+    ``decides`` is whether no rule counts after it, where it fits.
+    """
 
     number: int
     label: str
@@ -66,6 +79,7 @@ class Rule:
     conditions: tuple[Condition, ...]
     looked_up: tuple[Looked, ...]
     destination: Fits | None
+    decides: bool
 
     @classmethod
     def of(cls, number: int, settings: RuleSettings) -> Rule:
@@ -77,6 +91,7 @@ class Rule:
         if settings.action == ASK:
             # Who has said who they are need not be asked.
             conditions.append(Condition("users", "user", negated(bool)))
+        destination = destination_of(settings)
         return cls(
             number=number,
             label=label,
@@ -86,7 +101,8 @@ class Rule:
             profile=NO_PROFILE if profile == NO_PROFILE else profile,
             conditions=tuple(conditions),
             looked_up=tuple(looked_up(settings)),
-            destination=destination_of(settings),
+            destination=destination,
+            decides=destination is None and settings.action != SET,
         )
 
     def __repr__(self) -> str:
@@ -204,17 +220,32 @@ class Step(NamedTuple):
 class Rules:
     """All of the rules, compiled. Made with `of`; it never changes."""
 
-    __slots__ = ("_all", "_destinations", "_prefilters", "_profiles", "_tables", "access", "default", "rules")
+    __slots__ = (
+        "_destinations",
+        "_inside",
+        "_prefilters",
+        "_table",
+        "_values_of",
+        "_verdicts",
+        "access",
+        "default",
+        "rules",
+    )
 
     def __init__(self, rules: Sequence[Rule], settings: RulesSettings, access: AccessPolicy) -> None:
         self.access = access
         self.rules = tuple(rules)
         self.default = Verdict(settings.default, None)
-        self._all = (1 << len(self.rules)) - 1
-        self._tables = tuple(_tables(self.rules, settings.rules, self._all))
-        self._prefilters = tuple(_prefilters(settings.rules))
+        everybody = (1 << len(self.rules)) - 1
+        # One more bit than there are rules: for what comes from inside a tunnel.
+        self._inside = everybody + 1
+        self._values_of, self._table = joint_table(list(_tables(self.rules, settings.rules, everybody)), everybody)
+        self._prefilters = tuple(
+            (prefilter.rules, everybody & ~prefilter.rules, prefilter.passing)
+            for prefilter in _prefilters(settings.rules)
+        )
+        self._verdicts: Table[int, Verdict] = Table(self._verdict)
         self._destinations: dict[tuple[int, ...], Destinations] = {}
-        self._profiles: dict[tuple[int, ...], Profile] = {}
 
     @classmethod
     def of(cls, settings: RulesSettings, access: AccessPolicy) -> Rules | None:
@@ -236,50 +267,45 @@ class Rules:
 
     def judge(self, question: Question) -> Verdict:
         """What becomes of a question. Raises `TargetTooLong` or `HeadTooLarge` when a text is too long for patterns."""
-        fitting = self._all
-        for value_of, table in self._tables:
-            fitting &= table[value_of(question)]
-            if not fitting:
-                return self.default
-        for prefilter in self._prefilters:
-            if fitting & prefilter.rules:
-                fitting &= prefilter.passing(question) | ~prefilter.rules
-        verdict = self.default
-        setting: list[Rule] = []
-        pending: list[Rule] = []
+        fitting = self._table[self._values_of(question)]
+        for rules, others, passing in self._prefilters:
+            if fitting & rules:
+                fitting &= passing(question) | others
+        if not fitting:
+            return self.default
+        heeded = 0
         while fitting:
             lowest = fitting & -fitting
             fitting ^= lowest
             rule = self.rules[lowest.bit_length() - 1]
             if rule.looked_up and not all(looked.met(question) for looked in rule.looked_up):
                 continue
+            heeded |= lowest
+            if rule.decides:
+                break
+        if not heeded:
+            return self.default
+        return self._verdicts[heeded | self._inside if question.way == INTERCEPTED else heeded]
+
+    def _verdict(self, heeded: int) -> Verdict:
+        """What those rules come to: the last of them may decide, and the others set something or ask where it leads."""
+        verdict = self.default
+        profile = NO_PROFILE
+        pending: list[Rule] = []
+        for rule in self.rules:
+            if not heeded >> rule.number & 1:
+                continue
             if rule.destination is not None:
                 pending.append(rule)
                 continue
             if rule.profile is not NO_PROFILE:
-                setting.append(rule)
-            if rule.action != SET:
+                profile = profile.with_more(rule.profile)
+            if rule.decides:
                 verdict = Verdict(rule.action, rule)
-                break
-        if not setting and not pending:
-            return verdict
-        profile = self._profile(setting) if setting else NO_PROFILE
         refused = verdict.action != ALLOW
         if not pending or (refused and all(rule.action == DENY for rule in pending)):
             return Verdict(verdict.action, verdict.rule, profile)
-        return Verdict(ALLOW, None, profile, self._left_to(pending, verdict, question.way == INTERCEPTED))
-
-    def _profile(self, setting: Sequence[Rule]) -> Profile:
-        which = tuple(rule.number for rule in setting)
-        profile = self._profiles.get(which)
-        if profile is None:
-            profile = NO_PROFILE
-            for rule in setting:
-                profile = profile.with_more(rule.profile)
-            if len(self._profiles) >= _MEMO_SIZE:
-                self._profiles.clear()
-            self._profiles[which] = profile
-        return profile
+        return Verdict(ALLOW, None, profile, self._left_to(pending, verdict, bool(heeded & self._inside)))
 
     def _left_to(self, pending: Sequence[Rule], otherwise: Verdict, inside: bool) -> Destinations:
         last = -1 if otherwise.rule is None else otherwise.rule.number
@@ -296,53 +322,38 @@ class Rules:
         for rule in self.rules:
             misfit = rule.misfit(question)
             yield Step(rule, misfit, not misfit and rule.destination is not None)
-            if not misfit and rule.destination is None and rule.action != SET:
+            if not misfit and rule.decides:
                 return
 
 
 def _tables(
     rules: Sequence[Rule], settings: Sequence[RuleSettings], everybody: int
-) -> Iterator[tuple[Any, Table[Any]]]:
-    """The tables that rules need, each with what its value is called in a question; those that exclude most first."""
+) -> Iterator[tuple[str, Table[Any, int]]]:
+    """The tables that rules need, each with what its value is called in a question."""
     tests: dict[str, list[tuple[int, Fits]]] = {}
     for rule in rules:
         for condition in rule.conditions:
             tests.setdefault(condition.attribute, []).append((1 << rule.number, condition.fits))
-    for attribute in ("host", *(attribute for attribute in tests if attribute != "host")):
-        if attribute not in tests:
-            continue
+    for attribute, those in tests.items():
         if attribute == "host":
             wanted = [(1 << number, one.hosts) for number, one in enumerate(settings) if one.hosts]
             unwanted = [(1 << number, one.not_hosts) for number, one in enumerate(settings) if one.not_hosts]
-            yield attrgetter(attribute), HostTable(wanted, unwanted, everybody)
+            yield attribute, HostTable(wanted, unwanted, everybody)
         else:
-            yield attrgetter(attribute), table_of(tests[attribute], everybody)
+            yield attribute, table_of(those, everybody)
 
 
 def _prefilters(settings: Sequence[RuleSettings]) -> Iterator[Prefilter]:
-    kinds: list[tuple[Callable[[Question], Sequence[str]], Callable[[RuleSettings], Sequence[str]]]] = [
-        (_path_of, attrgetter("paths")),
-        (_url_of, attrgetter("urls")),
+    def those(wanted: Callable[[RuleSettings], Sequence[str]]) -> list[tuple[int, Sequence[str]]]:
+        return [(1 << number, wanted(one)) for number, one in enumerate(settings) if wanted(one)]
+
+    prefilters: list[Prefilter] = [
+        TextPrefilter("path", those(attrgetter("paths"))),
+        TextPrefilter("url", those(attrgetter("urls"))),
     ]
     names = sorted({name for one in settings for name in one.fields})
-    kinds += [(_field_of(name), _wanted_of(name)) for name in names]
-    for texts, wanted in kinds:
-        prefilter = Prefilter(texts, [(1 << number, wanted(one)) for number, one in enumerate(settings) if wanted(one)])
-        if prefilter.rules:
-            yield prefilter
-
-
-def _path_of(question: Question) -> Sequence[str]:
-    return () if question.way == TUNNEL else (question.path,)
-
-
-def _url_of(question: Question) -> Sequence[str]:
-    return () if question.way == TUNNEL else (question.url,)
-
-
-def _field_of(name: str) -> Callable[[Question], Sequence[str]]:
-    line = name.lower().encode("ascii")
-    return lambda question: question.field(line)
+    prefilters += [FieldPrefilter(name, those(_wanted_of(name))) for name in names]
+    return (prefilter for prefilter in prefilters if prefilter.rules)
 
 
 def _wanted_of(name: str) -> Callable[[RuleSettings], Sequence[str]]:
