@@ -73,7 +73,13 @@ class Deadlines:
 
     def expire_in(self, timed: Timed, seconds: float) -> None:
         """Let ``timed``'s deadline pass ``seconds`` from now."""
-        self.expire_at(timed, self.seconds() + seconds)
+        when = self.seconds() + seconds
+        bucket = timed.deadline_bucket
+        if bucket and when >= (bucket - 1) * self._tick:
+            # As nearly always; `expire_at` would do the same.
+            timed.deadline = when
+        else:
+            self.expire_at(timed, when)
 
     def suspend(self, timed: Timed) -> None:
         """Let nothing pass until the next `expire_at`; the cheap way to pause."""

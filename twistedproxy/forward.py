@@ -16,7 +16,7 @@ from twistedproxy.http.forwarding import (
 from twistedproxy.http.grammar import list_tokens
 from twistedproxy.http.message import HTTP2, NO_OPTIONS, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, Target, parse_target
-from twistedproxy.http.writer import request_bytes
+from twistedproxy.http.writer import field_section, request_bytes
 from twistedproxy.opaque import OpaqueExchange
 from twistedproxy.portal.names import HOSTS
 from twistedproxy.portal.visit import visit, visit_as_origin
@@ -155,7 +155,7 @@ class Forward(OpaqueExchange):
         self.status = 200
         if request.method == b"TRACE":
             lines = [line for line in request.fields.lines if line[0].lower() not in _SECRET_FIELDS]
-            content = request_bytes(request.method, request.target, lines)
+            content = request_bytes(request.method, request.target, field_section(lines))
             self.downstream.send_answer(200, [(b"Content-Type", b"message/http")], content)
         else:
             self.downstream.send_answer(200, [(b"Allow", _ALLOW)], b"")

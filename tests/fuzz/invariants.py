@@ -31,6 +31,7 @@ from tests.fuzz.reading import (
 from twistedproxy.errors import ProxyError
 from twistedproxy.http.forwarding import (
     forwarded_request_lines,
+    forwarded_request_section,
     forwarded_response_lines,
     forwarded_trailer_lines,
     max_forwards,
@@ -39,7 +40,7 @@ from twistedproxy.http.forwarding import (
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Form, parse_target
-from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_bytes, response_bytes
+from twistedproxy.http.writer import chunk_bytes, field_section, last_chunk_bytes, request_bytes, response_bytes
 
 VIA = b"proxy.example"
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
@@ -102,7 +103,9 @@ def forwarded_request(message: Message) -> tuple[bytes, list[FieldLine], list[Fi
         return None
     lines = forwarded_request_lines(head, target.authority, VIA, upgrade_offered(head))
     trailers = forwarded_trailer_lines(Fields(message.trailers or ()), head.options)
-    data = request_bytes(head.method, target.path, lines)
+    section = forwarded_request_section(head, target.authority, VIA, upgrade_offered(head))
+    assert section == field_section(lines)
+    data = request_bytes(head.method, target.path, section)
     return data + _framed(head.length, message.content, trailers), lines, trailers
 
 

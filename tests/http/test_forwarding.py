@@ -6,6 +6,7 @@ import pytest
 
 from twistedproxy.http.forwarding import (
     forwarded_request_lines,
+    forwarded_request_section,
     forwarded_trailer_lines,
     max_forwards,
     upgrade_offered,
@@ -13,6 +14,7 @@ from twistedproxy.http.forwarding import (
 )
 from twistedproxy.http.head import HeadLimits, parse_request_head
 from twistedproxy.http.message import FieldLine, Fields, RequestHead
+from twistedproxy.http.writer import field_section
 
 HOST = (b"Host", b"h")
 VIA = (b"Via", b"1.1 proxy")
@@ -379,3 +381,41 @@ def test_nominated_trailers() -> None:
     """Section 7.6.1: Connection names fields in either place."""
     lines = [(b"X-A", b"1"), (b"X-B", b"2"), (b"x-a", b"3")]
     assert forwarded_trailer_lines(Fields(lines), frozenset((b"x-a", b"close"))) == [(b"X-B", b"2")]
+
+
+# ---------------------------------------------------------------- once for all of the same
+
+
+def section(head: RequestHead, host: bytes = b"h", via: bytes = b"proxy", upgrade: tuple[bytes, ...] = ()) -> bytes:
+    """It is what is made of the lines, whatever was made before."""
+    made = forwarded_request_section(head, host, via, upgrade)
+    assert made == field_section(forwarded_request_lines(head, host, via, upgrade))
+    return made
+
+
+def test_the_same_fields_are_made_bytes_of_once() -> None:
+    head = request(b"A: 1")
+    other = RequestHead(b"PUT", b"http://h/b", 1, head.fields)
+    assert section(other) is section(head)
+    assert section(head) == b"Host: h\r\nA: 1\r\nVia: 1.1 proxy\r\n\r\n"
+
+
+def test_what_else_they_depend_on_makes_others() -> None:
+    head = request(b"A: 1", b"Upgrade: a", b"Connection: upgrade")
+    fields = head.fields
+    seen = {section(head), section(head, b"other"), section(head, via=b""), section(head, upgrade=(b"a",))}
+    for changed in (
+        RequestHead(b"GET", b"/", 1, fields, 5),
+        RequestHead(b"GET", b"/", 1, fields, 0, frozenset((b"a",))),
+        RequestHead(b"GET", b"/", 1, fields, 0, head.options, True),
+        RequestHead(b"GET", b"/", 0, fields, 0, head.options),
+    ):
+        seen.add(section(changed))
+    assert len(seen) == 8
+
+
+def test_what_depends_on_the_method_is_made_each_time() -> None:
+    head = request(b"Max-Forwards: 5", method=b"OPTIONS")
+    assert b"Max-Forwards: 4\r\n" in section(head)
+    assert b"Max-Forwards: 5\r\n" in section(RequestHead(b"GET", b"/", 1, head.fields))
+    assert b"Max-Forwards: 4\r\n" in section(head)

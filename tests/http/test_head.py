@@ -351,3 +351,51 @@ def test_connection_options(lines: tuple[bytes, ...], options: frozenset[bytes],
     """RFC 9110 section 7.6.1, RFC 9112 section 9.6."""
     head = parse(with_fields(*lines))
     assert (head.options, head.keep_alive) == (options, kept)
+
+
+# ---------------------------------------------------------------- one after the other
+
+
+def test_what_is_said_again_is_not_read_again() -> None:
+    first = parse(with_fields(b"A: 1", b"Content-Length: 3", b"Expect: 100-continue"))
+    again = parse_request_head(
+        b"PUT http://h/b HTTP/1.1\r\nHost: h\r\nA: 1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+        LIMITS,
+        first,
+    )
+    assert again.fields is first.fields
+    assert (again.method, again.target, again.minor) == (b"PUT", b"http://h/b", 1)
+    assert (again.length, again.options, again.expects_continue, again.keep_alive) == (3, frozenset(), True, True)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        with_fields(b"A: 1", version=b"HTTP/1.0"),
+        with_fields(b"A: 2"),
+        with_fields(b"A: 1", b"B: 2"),
+        with_fields(),
+        with_fields(b"a: 1"),
+    ],
+)
+def test_what_is_said_otherwise_is_read(head: bytes) -> None:
+    first = parse(with_fields(b"A: 1"))
+    head_after = parse_request_head(head, LIMITS, first)
+    assert head_after.fields is not first.fields
+    assert head_after.fields == parse(head).fields
+    assert head_after.expects_continue == parse(head).expects_continue
+
+
+def test_what_means_something_else_in_another_version_is_read_again() -> None:
+    """RFC 9112 section 6.1: in HTTP/1.0 there is no Transfer-Encoding."""
+    first = parse(with_fields(b"Transfer-Encoding: chunked"))
+    with pytest.raises(RequestError):
+        parse_request_head(with_fields(b"Transfer-Encoding: chunked", version=b"HTTP/1.0"), LIMITS, first)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(4000, True), (5000, False)])
+def test_little_is_kept(size: int, kept: bool) -> None:
+    head = with_fields(b"A: " + b"x" * size)
+    first = parse(head)
+    assert (len(first.section) > 0) is kept
+    assert (parse_request_head(head, LIMITS, first).fields is first.fields) is kept

@@ -224,3 +224,12 @@ def test_chunks_of_one_turn_are_one_piece() -> None:
     reader.receive(b"\n\r\n")
     assert events(reader) == [END]
     assert reader.between_messages
+
+
+def test_the_same_fields_on_one_connection_are_read_once() -> None:
+    reader = RequestReader(LIMITS)
+    reader.receive(GET + GET.replace(b"/ ", b"/b ") + GET.replace(b": h", b": H") + GET)
+    heads = [event for event in events(reader) if isinstance(event, RequestHead)]
+    assert [head.target for head in heads] == [b"http://h/", b"http://h/b", b"http://h/", b"http://h/"]
+    assert heads[1].fields is heads[0].fields
+    assert [head.fields.first(b"host") for head in heads] == [b"h", b"h", b"H", b"h"]

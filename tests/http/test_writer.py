@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from twistedproxy.http.writer import LAST_CHUNK, chunk_bytes, last_chunk_bytes, request_bytes, response_bytes
+from twistedproxy.http.writer import (
+    LAST_CHUNK,
+    chunk_bytes,
+    field_section,
+    last_chunk_bytes,
+    request_bytes,
+    response_bytes,
+)
 
 LINES = [(b"Host", b"h"), (b"X-Empty", b""), (b"set-cookie", b"a=1"), (b"Set-Cookie", b"b=2")]
 WRITTEN = b"Host: h\r\nX-Empty: \r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\n"
@@ -10,8 +17,8 @@ WRITTEN = b"Host: h\r\nX-Empty: \r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\n"
 
 def test_request() -> None:
     """RFC 9112 sections 2.3, 3 and 5: our version; order and case as given."""
-    assert request_bytes(b"GET", b"/a?b", LINES) == b"GET /a?b HTTP/1.1\r\n" + WRITTEN + b"\r\n"
-    assert request_bytes(b"OPTIONS", b"*", iter(LINES)) == b"OPTIONS * HTTP/1.1\r\n" + WRITTEN + b"\r\n"
+    assert request_bytes(b"GET", b"/a?b", field_section(LINES)) == b"GET /a?b HTTP/1.1\r\n" + WRITTEN + b"\r\n"
+    assert request_bytes(b"OPTIONS", b"*", field_section(iter(LINES))) == b"OPTIONS * HTTP/1.1\r\n" + WRITTEN + b"\r\n"
 
 
 def test_response() -> None:
@@ -24,7 +31,7 @@ def test_response_without_a_phrase() -> None:
 
 
 def test_no_fields() -> None:
-    assert request_bytes(b"GET", b"/", []) == b"GET / HTTP/1.1\r\n\r\n"
+    assert request_bytes(b"GET", b"/", field_section([])) == b"GET / HTTP/1.1\r\n\r\n"
     assert response_bytes(404, b"Not Found", ()) == b"HTTP/1.1 404 Not Found\r\n\r\n"
 
 

@@ -13,7 +13,7 @@ from twistedproxy.errors import ProxyError
 from twistedproxy.http.head import HeadLimits, parse_request_head, parse_response_head
 from twistedproxy.http.message import CHUNKED, FieldLine, Fields, RequestHead
 from twistedproxy.http.target import Form, parse_target
-from twistedproxy.http.writer import request_bytes, response_bytes
+from twistedproxy.http.writer import field_section, request_bytes, response_bytes
 from twistedproxy.http2.fields import (
     request_block,
     request_head,
@@ -117,7 +117,7 @@ PLAIN = st.lists(st.tuples(st.sampled_from([b"X-", b"y"]).flatmap(lambda start: 
 def test_a_request_of_http1_is_the_same_in_http2(
     method: bytes, host: bytes, path: bytes, lines: list[FieldLine], framing: bytes, more: bytes
 ) -> None:
-    data = request_bytes(method, b"http://" + host + path, [(b"Host", host), *lines])
+    data = request_bytes(method, b"http://" + host + path, field_section([(b"Host", host), *lines]))
     first = parse_request_head(data[:-2] + framing + more + b"\r\n", LIMITS)
     target = parse_target(first.method, first.target)
     block = request_block(first, target, VIA)

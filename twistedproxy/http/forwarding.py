@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twistedproxy.http.grammar import is_length, is_protocol, list_members, list_tokens
 from twistedproxy.http.message import CHUNKED, UNTIL_CLOSE, FieldLine, Fields, RequestHead, ResponseHead
+from twistedproxy.http.writer import field_section
 
 # Fields that mean something on one connection only, and those whose value this proxy writes itself.
 _REQUEST_DROPPED = frozenset(
@@ -130,7 +131,7 @@ def forwarded_request_lines(
     hops = max_forwards(head) if b"max-forwards" in index else None
     if hops is not None:
         dropped = dropped | {b"max-forwards"}
-    lines = [line for line in fields.lines if line[0].lower() not in dropped]
+    lines = _without(fields, dropped)
     if b"host" not in index:
         lines.insert(0, (b"Host", host))
     elif index[b"host"] != host:
@@ -147,7 +148,7 @@ def forwarded_request_lines(
     if hops is not None:
         lines.append((b"Max-Forwards", b"%d" % (hops - 1)))
     ours: list[bytes] = []
-    if b"te" in index and b"trailers" in list_tokens(fields.values(b"te")):
+    if b"te" in index and b"trailers" in list_tokens(index[b"te"]):
         lines.append((b"TE", b"trailers"))
         ours.append(b"TE")
     if upgrade:
@@ -158,6 +159,28 @@ def forwarded_request_lines(
     if via:
         lines.append((b"Via", head.version + b" " + via))
     return lines
+
+
+def _without(fields: Fields, dropped: frozenset[bytes]) -> list[FieldLine]:
+    lines = fields.lines
+    if len(fields.index) == len(lines):
+        # No name comes twice, so that the index has them in the order of the lines.
+        return [line for name, line in zip(fields.index, lines, strict=True) if name not in dropped]
+    return [line for line in lines if line[0].lower() not in dropped]
+
+
+def forwarded_request_section(head: RequestHead, host: bytes, via: bytes, upgrade: tuple[bytes, ...] = ()) -> bytes:
+    """The same as the bytes of HTTP/1.1, which are kept with the fields for the next request that has those."""
+    fields = head.fields
+    asked = (host, via, upgrade, head.length, head.version, head.options, head.expects_continue)
+    kept = fields.forwarded
+    if kept is not None and kept[0] == asked:
+        return kept[1]
+    section = field_section(forwarded_request_lines(head, host, via, upgrade))
+    # What becomes of that one depends on the method.
+    if b"max-forwards" not in fields.index:
+        fields.forwarded = (asked, section)
+    return section
 
 
 def max_forwards(head: RequestHead) -> int | None:
@@ -189,7 +212,7 @@ def forwarded_response_lines(
     dropped = _RESPONSE_DROPPED
     if not head.options <= _RESPONSE_SETTLED:
         dropped = dropped | (head.options - _NOT_NOMINABLE)
-    lines = [line for line in fields.lines if line[0].lower() not in dropped]
+    lines = _without(fields, dropped)
     status = head.status
     length = head.length
     if length > 0:
@@ -199,7 +222,7 @@ def forwarded_response_lines(
             lines.append((b"Transfer-Encoding", b"chunked"))
     elif status >= 200 and status != 204 and b"content-length" in index:
         # HEAD and 304: what a GET would have had; else a true zero. A value off its grammar is dropped.
-        values = set(list_members(fields.values(b"content-length")))
+        values = set(list_members(index[b"content-length"]))
         value = values.pop() if len(values) == 1 else b""
         if is_length(value):
             lines.append((b"Content-Length", b"%d" % int(value)))
@@ -243,6 +266,7 @@ __all__ = [
     "UNTIL_CLOSE",
     "authenticates_connection",
     "forwarded_request_lines",
+    "forwarded_request_section",
     "forwarded_response_lines",
     "forwarded_trailer_lines",
     "max_forwards",

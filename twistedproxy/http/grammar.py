@@ -88,21 +88,20 @@ def forbidden_octet(block: bytes | bytearray, start: int, end: int) -> str:
     return "there is a control character"
 
 
-def list_members(values: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The members of a comma-separated list over all of its field lines; empty ones are dropped.
+def list_members(values: bytes | tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The members of a comma-separated list, of one field line or over all of several; empty ones are dropped.
 
     RFC 9110 section 5.6.1. Commas inside quoted strings do not separate.
     """
-    if len(values) == 1:
-        value = values[0]
-        return _remembered_members(value) if len(value) <= LONGEST_REMEMBERED else _members(value)
+    if isinstance(values, bytes):
+        return _remembered_members(values) if len(values) <= LONGEST_REMEMBERED else _members(values)
     return tuple(member for value in values for member in _members(value))
 
 
-def list_tokens(values: tuple[bytes, ...]) -> frozenset[bytes]:
+def list_tokens(values: bytes | tuple[bytes, ...]) -> frozenset[bytes]:
     """The members of a list of case-insensitive tokens, in lower case; for Connection, TE, Upgrade and their like."""
-    if len(values) == 1 and len(values[0]) <= LONGEST_REMEMBERED:
-        return _remembered_tokens(values[0])
+    if isinstance(values, bytes) and len(values) <= LONGEST_REMEMBERED:
+        return _remembered_tokens(values)
     return frozenset(member.lower() for member in list_members(values))
 
 

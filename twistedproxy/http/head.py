@@ -47,6 +47,8 @@ MAX_METHOD_LENGTH = 64
 
 _VERSION = b" HTTP/1.1\r\n"
 
+_LARGEST_KEPT = 4096
+
 
 class HeadLimits(NamedTuple):
     """How large a head may be. Sizes in bytes."""
@@ -61,12 +63,26 @@ class HeadLimits(NamedTuple):
         return MAX_METHOD_LENGTH + 1 + self.max_target_size + len(_VERSION)
 
 
-def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
+def parse_request_head(head: bytes, limits: HeadLimits, before: RequestHead | None = None) -> RequestHead:
     """Read a request's head, from its first octet to its empty line, both included.
 
-    Raises `RequestError`, or one of its children, when it cannot be taken.
+    ``before`` is the one before it on the connection: what is said again means the same again. A browser that gets the
+    parts of a page does so in seven requests of ten. Raises `RequestError`, or one of its children, when it cannot be
+    taken.
     """
     method, target, minor, start = read_request_line(head, 0, limits)
+    section = head[start:]
+    if before is not None and before.section == section and before.minor == minor:
+        return RequestHead(
+            method,
+            target,
+            minor,
+            before.fields,
+            before.length,
+            before.options,
+            before.expects_continue,
+            section=section,
+        )
     fields = _read_fields(head, start, limits.max_fields, REQUEST_FIELD, REQUEST_FIELD_SPACED, RequestError)
     index = fields.index
 
@@ -79,7 +95,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     elif host and parse_authority(host) is None:
         raise HostError("the Host field is not host or host:port")
 
-    options = list_tokens(fields.values(b"connection")) if b"connection" in index else NO_OPTIONS
+    options = list_tokens(index[b"connection"]) if b"connection" in index else NO_OPTIONS
 
     length = 0
     if b"transfer-encoding" in index:
@@ -102,7 +118,9 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         check_expectations(fields)
         # RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         expects_continue = minor > 0
-    return RequestHead(method, target, minor, fields, length, options, expects_continue)
+    if len(section) > _LARGEST_KEPT:
+        section = b""
+    return RequestHead(method, target, minor, fields, length, options, expects_continue, section=section)
 
 
 def check_expectations(fields: Fields) -> None:
@@ -189,7 +207,7 @@ def parse_response_head(head: bytes, limits: HeadLimits, request_method: bytes) 
     fields = _read_fields(head, start, limits.max_fields, RESPONSE_FIELD, RESPONSE_FIELD_SPACED, ResponseError)
     index = fields.index
 
-    options = list_tokens(fields.values(b"connection")) if b"connection" in index else NO_OPTIONS
+    options = list_tokens(index[b"connection"]) if b"connection" in index else NO_OPTIONS
 
     if status < 200 or status in (204, 304) or request_method == b"HEAD":
         length = 0
@@ -198,16 +216,20 @@ def parse_response_head(head: bytes, limits: HeadLimits, request_method: bytes) 
             raise ResponseError("an HTTP/1.0 answer has a Transfer-Encoding")
         if b"content-length" in index:
             raise ResponseError("the answer has both a Transfer-Encoding and a Content-Length")
-        codings = list_members(fields.values(b"transfer-encoding"))
+        codings = list_members(index[b"transfer-encoding"])
         if len(codings) != 1 or codings[0].lower() != b"chunked":
             # We never send a TE that allows another.
             raise ResponseError("the answer has a transfer coding other than chunked")
         length = CHUNKED
     elif b"content-length" in index:
-        members = list_members(fields.values(b"content-length"))
-        if not members or len(set(members)) > 1 or not is_length(members[0]):
-            raise ResponseError("the answer's Content-Length is not one number of 1 to 19 digits")
-        length = int(members[0])
+        value = index[b"content-length"]
+        if type(value) is not bytes or not is_length(value):
+            # RFC 9110 section 8.6: the same number several times may count as one.
+            members = list_members(value)
+            if not members or len(set(members)) > 1 or not is_length(members[0]):
+                raise ResponseError("the answer's Content-Length is not one number of 1 to 19 digits")
+            value = members[0]
+        length = int(value)
     else:
         length = UNTIL_CLOSE
     return ResponseHead(status, phrase, minor, fields, length, options)

@@ -18,10 +18,11 @@ class Fields:
     """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3).
 
     ``index`` has, by name in lower case, the value; or the values when there are several. It is there for those who ask
-    often, and nobody changes it.
+    often. Nobody changes either: the fields may be those of later messages too. ``forwarded`` is for
+    `forwarding.forwarded_request_section`.
     """
 
-    __slots__ = ("index", "lines")
+    __slots__ = ("forwarded", "index", "lines")
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
         self.lines: list[FieldLine] = list(lines)
@@ -32,6 +33,7 @@ class Fields:
         if len(index) != len(self.lines):
             _collect_repeated(index, self.lines)
         self.index = index
+        self.forwarded: tuple[object, bytes] | None = None
 
     @classmethod
     def indexed(cls, lines: list[FieldLine], index: dict[bytes, bytes | tuple[bytes, ...]]) -> Fields:
@@ -39,6 +41,7 @@ class Fields:
         fields = cls.__new__(cls)
         fields.lines = lines
         fields.index = index
+        fields.forwarded = None
         return fields
 
     def __repr__(self) -> str:
@@ -87,7 +90,7 @@ class RequestHead:
     ``length`` is the content's length in bytes, or `CHUNKED`: it ends when it ends. ``minor`` is the minor version,
     0 or 1: a higher one is treated as 1 (RFC 9110 section 6.2), and so is HTTP/2, which can do all that 1.1 can.
     ``version`` is the one that the message came in, as Via names it. ``options`` are the connection options in lower
-    case.
+    case. ``section`` are the bytes that ``fields`` were read from, where these were not too many to keep.
     """
 
     __slots__ = (
@@ -98,6 +101,7 @@ class RequestHead:
         "method",
         "minor",
         "options",
+        "section",
         "target",
         "version",
     )
@@ -112,7 +116,9 @@ class RequestHead:
         options: frozenset[bytes] = NO_OPTIONS,
         expects_continue: bool = False,
         version: bytes = b"",
+        section: bytes = b"",
     ) -> None:
+        self.section = section
         self.method = method
         self.target = target
         self.minor = minor

@@ -367,7 +367,7 @@ class _MessageReader:
 class RequestReader(_MessageReader):
     """Reads the requests of one client connection, one after the other."""
 
-    __slots__ = ("_leading_lines",)
+    __slots__ = ("_before", "_leading_lines")
 
     _is_request = True
     _error = RequestError
@@ -377,6 +377,7 @@ class RequestReader(_MessageReader):
 
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits)
+        self._before: RequestHead | None = None
         self._leading_lines = 0
 
     def _next_head(self) -> RequestHead | None:
@@ -385,7 +386,8 @@ class RequestReader(_MessageReader):
         end = self._section_end()
         if not end:
             return None
-        request = parse_request_head(bytes(self._buffer[self._start : end]), self._limits)
+        head = bytes(self._buffer[self._start : end])
+        request = self._before = parse_request_head(head, self._limits, self._before)
         self._advance(end)
         self._leading_lines = 0
         self._line_checked = False

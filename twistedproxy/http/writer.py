@@ -9,14 +9,14 @@ from twistedproxy.http.message import FieldLine
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def request_bytes(method: bytes, target: bytes, lines: Iterable[FieldLine]) -> bytes:
-    """A request's head."""
-    return b"%b %b HTTP/1.1\r\n%b" % (method, target, _section(lines))
+def request_bytes(method: bytes, target: bytes, section: bytes) -> bytes:
+    """A request's head. Its ``section`` is a `field_section`."""
+    return b"%b %b HTTP/1.1\r\n%b" % (method, target, section)
 
 
 def response_bytes(status: int, phrase: bytes, lines: Iterable[FieldLine]) -> bytes:
     """A response's head. The space after the status code stands there without a phrase too."""
-    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, _section(lines))
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, phrase, field_section(lines))
 
 
 def chunk_bytes(content: bytes) -> bytes:
@@ -26,9 +26,9 @@ def chunk_bytes(content: bytes) -> bytes:
 
 def last_chunk_bytes(trailers: Iterable[FieldLine]) -> bytes:
     """The end of a chunked message, with its trailer fields."""
-    return b"0\r\n" + _section(trailers)
+    return b"0\r\n" + field_section(trailers)
 
 
-def _section(lines: Iterable[FieldLine]) -> bytes:
+def field_section(lines: Iterable[FieldLine]) -> bytes:
     """Field lines, and the empty line that ends them."""
     return b"\r\n".join([*map(b": ".join, lines), b"", b""])

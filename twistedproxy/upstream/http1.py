@@ -21,7 +21,7 @@ from twistedproxy.errors import (
     ResponseCut,
     ResponseError,
 )
-from twistedproxy.http.forwarding import authenticates_connection, forwarded_request_lines
+from twistedproxy.http.forwarding import authenticates_connection, forwarded_request_section
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.http.message import CHUNKED, End, FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.reader import ResponseReader
@@ -109,8 +109,8 @@ class UpstreamConnection(TwistedProtocol):
         self._interim_responses = 0
         if b"authorization" in head.fields.index:
             self._personal = self._personal or authenticates_connection(head)
-        lines = forwarded_request_lines(head, target.authority, via, upgrade)
-        self._sender.write(request_bytes(head.method, target.path, lines))
+        section = forwarded_request_section(head, target.authority, via, upgrade)
+        self._sender.write(request_bytes(head.method, target.path, section))
         # The origin cannot be expected to answer before it has heard the question: see `send_end`.
         self._deadlines.suspend(self)
 
