@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 from twistedproxy.errors import NotAProxyRequest, SchemeNotImplemented, TargetError
 
-_SCHEMES = {b"http": ("http", 80), b"https": ("https", 443)}
+_HTTP = ("http", 80)
+_SCHEMES = {b"http": _HTTP, b"https": ("https", 443)}
+_HTTP_ORIGIN = b"http://"
 
 # A registered name is held to what host names are made of (letters, digits, hyphens, dots, and the underscore that is
 # seen in practice). RFC 3986 would allow percent-encoding and sub-delims, which recipients read in different ways.
@@ -44,8 +47,9 @@ class Authority(NamedTuple):
     text: bytes
 
 
-class Target(NamedTuple):
-    """A request target that the proxy can act on.
+@dataclass(slots=True)
+class Target:
+    """A request target that the proxy can act on. Nobody changes it.
 
     ``path`` is what the next server is asked for: path and query, ``*``, or nothing for CONNECT. ``host`` is empty
     in the asterisk form, which speaks of the proxy itself.
@@ -102,6 +106,25 @@ def parse_target(method: bytes, target: bytes) -> Target:
         return Target(Form.ASTERISK, "", "", 0, b"*", b"")
     if target.startswith(b"/"):
         raise NotAProxyRequest("the target is a path, without the scheme and host of the server it is for")
+    where = None
+    known = _HTTP
+    if target.startswith(_HTTP_ORIGIN):
+        # As nearly always; what follows would find the same, and whatever is wrong.
+        end = target.find(b"/", len(_HTTP_ORIGIN))
+        if end > 0:
+            where = parse_authority(target[len(_HTTP_ORIGIN) : end])
+            path = target[end:]
+    if where is None:
+        known, where, path = _absolute_form(target)
+    if not path:
+        path = b"*" if method == b"OPTIONS" else b"/"
+    elif path[0] == _QUERY:
+        path = b"/" + path
+    return Target(_ABSOLUTE_FORM, known[0], where.host, where.port or known[1], path, where.text)
+
+
+def _absolute_form(target: bytes) -> tuple[tuple[str, int], Authority, bytes]:
+    """The scheme with its port, the authority, and the rest."""
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise TargetError("the target is not an absolute URI")
@@ -118,11 +141,7 @@ def parse_target(method: bytes, target: bytes) -> Target:
         raise TargetError(
             "the target has user information" if b"@" in authority else "the target's authority is not valid"
         )
-    if not path:
-        path = b"*" if method == b"OPTIONS" else b"/"
-    elif path[0] == _QUERY:
-        path = b"/" + path
-    return Target(_ABSOLUTE_FORM, known[0], where.host, where.port or known[1], path, where.text)
+    return known, where, path
 
 
 def _authority_form(target: bytes) -> Target:

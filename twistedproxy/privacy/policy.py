@@ -9,7 +9,7 @@ not matter. The record of the exchange keeps what came.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from twistedproxy.http.message import FieldLine, RequestHead
@@ -150,7 +150,7 @@ class Privacy:
         if self.tracking_parameters and reads and b"?" in target.path:
             path = without_tracking(target.path, target.host)
             if path != target.path:
-                target = target._replace(path=path)
+                target = replace(target, path=path)
         if changes:
             if not options.isdisjoint(NAMES):
                 # What is there now is ours, and not the client's to take out.
