@@ -48,8 +48,8 @@ class FieldValues(Protocol):
 class Question:
     """One question; what costs something is made of it when it is first looked at.
 
-    ``method`` and ``target`` (path and query) are as they were sent. ``minute`` counts from 1970. ``groups`` are those
-    of ``user``, who is nobody when empty. ``scheme`` is empty for a tunnel.
+    ``method`` and ``target`` (path and query) are as they were sent. ``when`` is in seconds since 1970. ``groups`` are
+    those of ``user``, who is nobody when empty. ``scheme`` is empty for a tunnel.
     """
 
     __slots__ = (
@@ -62,12 +62,12 @@ class Question:
         "host",
         "listener",
         "method",
-        "minute",
         "port",
         "scheme",
         "target",
         "user",
         "way",
+        "when",
     )
 
     def __init__(
@@ -94,15 +94,20 @@ class Question:
         self.target = target
         self.way = way
         self.fields = fields
-        self.minute = int(when // 60)
+        self.when = when
         self.user = user
         self.groups = groups
-        self._fields: dict[bytes, list[str]] = {}
+        self._fields: dict[bytes, list[str]] | None = None
         self._path: str | None = None
         self._url: str | None = None
 
     def __repr__(self) -> str:
         return f"<Question {self.client} {self.way} {self.method!r} {self.host}:{self.port}>"
+
+    @property
+    def minute(self) -> int:
+        """Which minute since 1970 it is."""
+        return int(self.when // 60)
 
     @property
     def path(self) -> str:
@@ -118,28 +123,34 @@ class Question:
     def url(self) -> str:
         """The whole URL, in its one spelling; empty for a tunnel. Raises `TargetTooLong` and `TargetError`."""
         url = self._url
-        if url is None:
-            url = self._url = self._whole_url() if self.way != TUNNEL else ""
-        return url
-
-    def _whole_url(self) -> str:
+        if url is not None:
+            return url
         target = self.target
-        if len(target) > LONGEST_SUBJECT:
+        if self.way == TUNNEL:
+            url = ""
+        elif len(target) > LONGEST_SUBJECT:
             raise TargetTooLong(f"the rules look at URLs of up to {LONGEST_SUBJECT} characters")
-        origin = _origin(self.scheme, self.host, self.port)
-        if _ODD(target) is None:
-            return origin + target.decode("latin-1")
-        mark, query = target.partition(b"?")[1:]
-        return f"{origin}{self.path}{(mark + query).decode('latin-1')}"
+        else:
+            url = _origin(self.scheme, self.host, self.port)
+            if _ODD(target) is None:
+                url += target.decode("latin-1")
+            else:
+                mark, query = target.partition(b"?")[1:]
+                url += self.path + (mark + query).decode("latin-1")
+        self._url = url
+        return url
 
     def field(self, name: bytes) -> list[str]:
         """The values of a field, by its name in lower case. Raises `HeadTooLarge`."""
-        texts = self._fields.get(name)
+        known = self._fields
+        if known is None:
+            known = self._fields = {}
+        texts = known.get(name)
         if texts is None:
             values = self.fields.values(name)
             if any(len(value) > LONGEST_SUBJECT for value in values):
                 raise HeadTooLarge(f"the rules look at fields of up to {LONGEST_SUBJECT} characters")
-            texts = self._fields[name] = [value.decode("utf-8", "replace") for value in values]
+            texts = known[name] = [value.decode("utf-8", "replace") for value in values]
         return texts
 
 
