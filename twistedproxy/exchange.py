@@ -187,7 +187,7 @@ class Exchange:
         access = self.snapshot.access
         if not access.client_allowed(self.client_address):
             access.check_client(self.client_address)
-        if b"via" in request.fields and via_names(request.fields, self.snapshot.via):
+        if b"via" in request.fields.index and via_names(request.fields, self.snapshot.via):
             raise LoopDetected("its Via field names this proxy")
         return request
 
@@ -412,7 +412,8 @@ class Exchange:
         plane = self.plane
         self.finished_at = plane.deadlines.seconds()
         self.finished_wall = plane.wall()
-        self.count(downstream)
+        self.bytes_from_client = downstream.received - self.bytes_from_client
+        self.bytes_to_client = downstream.sent - self.bytes_to_client
         hold = self.hold
         if hold is not None:
             hold.leave(self.bytes_from_client, self.bytes_to_client)
@@ -422,8 +423,3 @@ class Exchange:
         if reason or self.profile.log is not False:
             plane.access_log.finished(self)
         downstream.exchange_over(self)
-
-    def count(self, downstream: Downstream) -> None:
-        """Settle the byte counts."""
-        self.bytes_from_client = downstream.received - self.bytes_from_client
-        self.bytes_to_client = downstream.sent - self.bytes_to_client

@@ -140,7 +140,7 @@ class Forward(OpaqueExchange):
     def _catch_up(self) -> None:
         """Go on with the content that was held up, if there is somebody to send it to: nobody else tells of a turn."""
         if self._upstream is not None:
-            self._flush_request()
+            self.request_turn_ended()
             self._let_request_go_on()
 
     def _asked_as_origin(self, error: NotAProxyRequest) -> None:
@@ -200,8 +200,7 @@ class Forward(OpaqueExchange):
         if self.blocklists is not None and not self._takes_server():
             return
         target = self._target
-        privacy = self._privacy()
-        if privacy is not None:
+        if self.snapshot.privacy is not None and (privacy := self._privacy()) is not None:
             request, target, self._discretion = privacy.request(request, target, self.client_address)
         hold = self.hold
         if hold is not None and hold.up is not None and hold.down is not None:
@@ -261,9 +260,6 @@ class Forward(OpaqueExchange):
             self._send_end(self._upstream)
 
     def request_turn_ended(self) -> None:
-        self._flush_request()
-
-    def _flush_request(self) -> None:
         upstream = self._upstream
         if upstream is not None:
             upstream.flush()

@@ -64,7 +64,7 @@ class OpaqueExchange(Exchange):
         return from_client + up, to_client + down, to_upstream + up, from_upstream + down
 
     def _relay_ended(self, relay: Relay) -> None:
-        # `count` takes these two from what the connection had counted before it was detached.
+        # `finish` takes these two from what the connection had counted before it was detached.
         self.bytes_from_client -= relay.bytes_to_upstream
         self.bytes_to_client -= relay.bytes_to_client
         self.bytes_to_upstream += relay.bytes_to_upstream

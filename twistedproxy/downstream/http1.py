@@ -143,7 +143,7 @@ class DownstreamConnection(ClientConnection):
                     self._hold_back()
             elif self._half_closed and (self.exchange is None or self._receiving):
                 self._input_ended()
-            else:
+            elif self._held_back:
                 self._let_go_on()
             self._sender.flush()
             self._rest()
@@ -265,9 +265,10 @@ class DownstreamConnection(ClientConnection):
     def _send_head(self, head: ResponseHead, minor: int, *, close: bool) -> None:
         request = self._request
         assert request is not None
-        lines = forwarded_response_lines(
-            head, request.method, self._plane.snapshot.via, imf_fixdate(int(self._plane.wall())), minor, close
-        )
+        plane = self._plane
+        # Nearly all servers tell the time themselves.
+        date = b"" if b"date" in head.fields.index else imf_fixdate(int(plane.wall()))
+        lines = forwarded_response_lines(head, request.method, plane.snapshot.via, date, minor, close)
         self._sender.write(response_bytes(head.status, head.phrase, lines))
 
     def send_content(self, content: bytes) -> None:
@@ -330,7 +331,7 @@ class DownstreamConnection(ClientConnection):
         if self._last:
             self._linger()
             return
-        if not self._held_back:
+        if self._paused and not self._held_back:
             self._resume()
         if self._advancing:
             return
