@@ -207,7 +207,8 @@ class Exchange:
             return True
         request = self.request
         assert request is not None
-        value = request.fields.index.get(b"proxy-authorization")
+        fields = request.fields
+        value = fields.index.get(b"proxy-authorization")
         if value is None:
             certificate = self.downstream.certificate
             if certificate is not None:
@@ -217,7 +218,10 @@ class Exchange:
             return True
         if type(value) is not bytes:
             raise CredentialsRefused("it has more than one Proxy-Authorization field")
-        answer = self.plane.authenticator.identify(value, self)
+        authenticator = self.plane.authenticator
+        if not fields.credentials_key:
+            fields.credentials_key = authenticator.key_of(value)
+        answer = authenticator.identify(value, fields.credentials_key, self)
         if isinstance(answer, Check):
             self._check = answer
             return False

@@ -66,7 +66,7 @@ class Gate:
         """What is answered at once, or by the threads that it takes."""
         request = request or Request()
         try:
-            answer = self.authenticator.identify(value, request)
+            answer = self.authenticator.identify(value, self.authenticator.key_of(value), request)
         except ProxyError as error:
             return error
         if isinstance(answer, Check):
@@ -123,7 +123,7 @@ def test_a_wrong_one_is_known_too(gate: Gate) -> None:
 def test_the_same_credentials_at_the_same_time_are_one_check(gate: Gate) -> None:
     first, second = Request("192.0.2.1"), Request("192.0.2.2")
     for request in (first, second):
-        assert isinstance(gate.authenticator.identify(basic(b"ann", b"secret"), request), Check)
+        assert isinstance(gate.authenticator.identify(basic(b"ann", b"secret"), b"key", request), Check)
     assert gate.threads.turn() == 1
     assert first.told == second.told == [ANN]
 
@@ -324,7 +324,7 @@ def test_a_reload_goes_before_what_was_being_read(gate: Gate, said: list[str]) -
     accounts_file(gate.file, ann="other")
     gate.clock.advance(LOOK)
     with pytest.raises(CredentialsRefused):
-        gate.authenticator.identify(b"x", Request())
+        gate.authenticator.identify(b"x", b"key", Request())
     roster = Roster.of(gate.settings)
     gate.authenticator.use(roster)
     gate.threads.turn()
@@ -336,7 +336,7 @@ def test_a_fault_while_reading_is_told(gate: Gate, logged_errors: LoggedErrors) 
     accounts_file(gate.file, ann="other")
     gate.clock.advance(LOOK)
     with pytest.raises(CredentialsRefused):
-        gate.authenticator.identify(b"x", Request())
+        gate.authenticator.identify(b"x", b"key", Request())
     _, called = gate.threads.waiting.pop()
     called.errback(OSError("no thread"))
     assert len(logged_errors.flush()) == 1

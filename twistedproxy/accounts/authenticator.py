@@ -130,8 +130,12 @@ class Authenticator:
 
     # ------------------------------------------------------------ requests
 
-    def identify(self, value: bytes, request: Request) -> Account | Check:
-        """Whose request it is, by the ``value`` of its Proxy-Authorization field.
+    def key_of(self, value: bytes) -> bytes:
+        """What the ``value`` of a Proxy-Authorization field is remembered by, as long as this is there."""
+        return self._results.key_of(value)
+
+    def identify(self, value: bytes, key: bytes, request: Request) -> Account | Check:
+        """Whose request it is, by the ``value`` of its Proxy-Authorization field, and the ``key`` of that.
 
         When that is not known yet a `Check` comes back, which tells ``request`` later unless it leaves. Raises
         `CredentialsRefused` and its like.
@@ -140,9 +144,7 @@ class Authenticator:
         roster = self._roster
         if now >= self._look_at and roster is not None:
             self._look(now, roster)
-        results = self._results
-        key = results.key_of(value)
-        found = results.get(key, now)
+        found = self._results.get(key, now)
         if found is None:
             return self._ask(value, key, request)
         request.user = found.name

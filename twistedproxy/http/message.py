@@ -18,11 +18,11 @@ class Fields:
     """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3).
 
     ``index`` has, by name in lower case, the value; or the values when there are several. It is there for those who ask
-    often. Nobody changes either: the fields may be those of later messages too. ``forwarded`` is for
-    `forwarding.forwarded_request_section`.
+    often. Nobody changes either: the fields may be those of later messages too, for which is kept what was made of them:
+    ``forwarded`` by `forwarding.forwarded_request_section`, and ``credentials_key`` for the accounts.
     """
 
-    __slots__ = ("forwarded", "index", "lines")
+    __slots__ = ("credentials_key", "forwarded", "index", "lines")
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
         self.lines: list[FieldLine] = list(lines)
@@ -34,6 +34,7 @@ class Fields:
             _collect_repeated(index, self.lines)
         self.index = index
         self.forwarded: tuple[object, bytes] | None = None
+        self.credentials_key = b""
 
     @classmethod
     def indexed(cls, lines: list[FieldLine], index: dict[bytes, bytes | tuple[bytes, ...]]) -> Fields:
@@ -42,6 +43,7 @@ class Fields:
         fields.lines = lines
         fields.index = index
         fields.forwarded = None
+        fields.credentials_key = b""
         return fields
 
     def __repr__(self) -> str:
