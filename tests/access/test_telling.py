@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twistedproxy.access import telling
 from twistedproxy.access.globs import glob_expression
-from twistedproxy.access.telling import of_expression, of_glob
+from twistedproxy.access.telling import any_of, of_expression, of_glob
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,30 @@ def test_a_text_in_which_an_expression_finds_something_has_one_of_its_pieces(exp
 def test_without_a_parser_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "_PARSE", None)
     assert of_expression("/tracking7/") == set()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expression"),
+    [
+        (["/ads/"], "/ads/"),
+        (["/a1/", "/a2/"], "/a(?:1/|2/)"),
+        (["ab", "abc", "x.y"], r"(?:ab|x\.y)"),
+        (["x" * 30, "x" * 40], "x" * 24),
+        (["", "a"], ""),
+    ],
+)
+def test_any_of_several(pieces: list[str], expression: str) -> None:
+    assert any_of(pieces) == expression
+
+
+@given(st.lists(st.text("ab/.*(", min_size=1, max_size=5), min_size=1, max_size=8), st.text("ab/.*(", max_size=12))
+def test_any_of_them_is_found(pieces: list[str], text: str) -> None:
+    found = re.search(any_of(pieces), text) is not None
+    assert found == any(piece in text for piece in pieces)
+
+
+def test_thousands_have_one_expression() -> None:
+    pieces = [f"/tracking{number}/" for number in range(5000)]
+    search = re.compile(any_of(pieces)).search
+    assert search("/tracking4999/") is not None
+    assert search("/tracking5000/") is None

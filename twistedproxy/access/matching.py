@@ -32,6 +32,7 @@ ANYBODY: Final = "*"
 """Who may stand among users and groups for all of them."""
 
 _MEMO_SIZE: Final = 4096
+_FEW: Final = 3
 _LONGEST_REMEMBERED: Final = 512
 
 
@@ -157,7 +158,7 @@ class HostIndex:
 class Prefilter:
     """Which rules' patterns can fit at all, by what a text must have in it for that."""
 
-    __slots__ = ("_pieces", "rules")
+    __slots__ = ("_has_any", "_pieces", "rules")
 
     def __init__(self, rules: Iterable[tuple[int, Sequence[str]]]) -> None:
         self.rules = 0
@@ -170,6 +171,8 @@ class Prefilter:
                 for piece in frozenset().union(*known):
                     pieces[piece] = pieces.get(piece, 0) | rule
         self._pieces = tuple(pieces.items())
+        # Most texts have none of them, and to look for each takes longer where there are many.
+        self._has_any = re.compile(telling.any_of(pieces)).search if len(pieces) > _FEW else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.rules.bit_count()} rules>"
@@ -179,6 +182,8 @@ class Prefilter:
         """Those of `rules` that may fit."""
 
     def _having(self, text: str) -> int:
+        if self._has_any is not None and self._has_any(text) is None:
+            return 0
         passing = 0
         for piece, rules in self._pieces:
             if piece in text:

@@ -18,8 +18,10 @@ class Fields:
     """The field lines of one message, in order, with a look-up by name (RFC 9110 section 5.3).
 
     ``index`` has, by name in lower case, the value; or the values when there are several. It is there for those who ask
-    often. Nobody changes either: the fields may be those of later messages too, for which is kept what was made of them:
-    ``forwarded`` by `forwarding.forwarded_request_section`, and ``credentials_key`` for the accounts.
+    often. Nobody changes either: the fields may be those of later messages too.
+
+    For these is kept what was made of them: ``forwarded`` by `forwarding.forwarded_request_section`, and
+    ``credentials_key`` for the accounts.
     """
 
     __slots__ = ("credentials_key", "forwarded", "index", "lines")
