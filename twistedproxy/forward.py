@@ -197,9 +197,9 @@ class Forward(OpaqueExchange):
         self.reused = carrier.exchanges > 0
         self._sent_before = carrier.sent
         self.bytes_from_upstream = -carrier.received
-        if self.blocklists is not None and not self._takes_server():
-            return
         target = self._target
+        if self.blocklists is not None and target.scheme == "https" and not self._takes_server(target):
+            return
         if self.snapshot.privacy is not None and (privacy := self._privacy()) is not None:
             request, target, self._discretion = privacy.request(request, target, self.client_address)
         hold = self.hold
@@ -223,13 +223,12 @@ class Forward(OpaqueExchange):
         privacy = self.snapshot.privacy
         return None if privacy is None else privacy.towards(self._target.host)
 
-    def _takes_server(self) -> bool:
+    def _takes_server(self, target: Target) -> bool:
         """Whether no list blocks the server, where only its certificate says who it is.
 
         Where a name was asked for, that is held against the lists, and others in the certificate are its neighbours'.
         """
-        target = self._target
-        if target.scheme != "https" or not is_address(target.host.encode("ascii")):
+        if not is_address(target.host.encode("ascii")):
             return True
         names = self.plane.pool.tls.leaf_names(target.host, target.port)
         try:

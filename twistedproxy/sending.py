@@ -145,6 +145,8 @@ class SocketSender:
         return taken_back
 
     def flush(self) -> None:
+        put_off = self._put_off
+        self._put_off = False
         said = self._said
         if not said or self.full:
             return
@@ -164,21 +166,16 @@ class SocketSender:
         self._said = [data[taken:]]
         self.full = True
         self._transport.registerProducer(self, False)
+        if put_off:
+            # Nobody looks now whether there is room.
+            self._filled()
 
     def flush_later(self) -> None:
         if self._turn is None:
             self.flush()
         elif self._said and not (self.full or self._put_off):
             self._put_off = True
-            self._turn.put_off(self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._put_off = False
-        # What was full before that has been heard of.
-        if not self.full:
-            self.flush()
-            if self.full:
-                self._filled()
+            self._turn.put_off(self.flush)
 
     def forget(self) -> None:
         """Say nothing of what has not been sent yet."""

@@ -11,7 +11,7 @@ connections.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -132,11 +132,11 @@ class Verdict:
     rule: Rule | None
     profile: Profile = NO_PROFILE
     destinations: Destinations | None = None
+    label: str = field(init=False)
+    """The rule by its name."""
 
-    @property
-    def label(self) -> str:
-        """The rule by its name."""
-        return self.rule.label if self.rule is not None else DEFAULT
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.rule.label if self.rule is not None else DEFAULT)
 
     def refusal(self, inside: bool) -> Refused | None:
         """What the client is told, ``inside`` a tunnel or not; None when it is allowed, as far as that is known."""
