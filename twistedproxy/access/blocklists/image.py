@@ -21,10 +21,12 @@ from twistedproxy.access.blocklists.rules import PathRule, RegexRule
 from twistedproxy.access.blocklists.table import Table, tails_size
 
 _MAGIC: Final = b"pyproxy blocklist 2\n"
-# Order of bytes, prime, names, words, length and checksum of what follows the table, checksum of the table, whether
-# there are names without a dot.
+# Order of bytes, prime, names, words, length and checksum of what follows the table, checksum of the table, and what is
+# in that: names without a dot, and not a single exception (which is not known of images that were made before).
 _HEAD: Final = struct.Struct("=20sIQQQQIII")
 _ORDER: Final = 0x01020304
+_TOPS: Final = 1
+_NO_EXCEPTIONS: Final = 2
 _PAGE: Final = 4096
 
 
@@ -80,7 +82,7 @@ class Compilation:
             len(rest),
             zlib.crc32(rest),
             zlib.crc32(self.table.tails, zlib.crc32(words)),
-            self.table.has_tops,
+            _TOPS * self.table.has_tops | _NO_EXCEPTIONS * (not self.table.has_exceptions),
         )
         yield head.ljust(_PAGE, b"\0")
         yield words
@@ -117,7 +119,7 @@ class Image:
     def __init__(self, buffer: Any, prime: int) -> None:
         view = memoryview(buffer)
         try:
-            magic, order, own_prime, count, words, length, rest_sum, table_sum, has_tops = _HEAD.unpack_from(view)
+            magic, order, own_prime, count, words, length, rest_sum, table_sum, kinds = _HEAD.unpack_from(view)
         except struct.error:
             raise NoImage("it is too short") from None
         if magic != _MAGIC or order != _ORDER or own_prime != prime:
@@ -127,7 +129,14 @@ class Image:
         if len(view) != end + length or zlib.crc32(view[end:]) != rest_sum or zlib.crc32(view[_PAGE:end]) != table_sum:
             raise NoImage("it is damaged")
         try:
-            self.table = Table.over(view[_PAGE:tails].cast("Q"), view[tails:end], count, prime, bool(has_tops))
+            self.table = Table.over(
+                view[_PAGE:tails].cast("Q"),
+                view[tails:end],
+                count,
+                prime,
+                has_tops=kinds & _TOPS > 0,
+                has_exceptions=not kinds & _NO_EXCEPTIONS,
+            )
             rest = msgspec.msgpack.decode(view[end:], type=Rest)
             self.regexes = Regexes(rest.regexes)
         except (ValueError, msgspec.MsgspecError) as error:

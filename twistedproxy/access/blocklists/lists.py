@@ -107,7 +107,8 @@ class Blocklists:
             self._known.clear()
         name = asked_name(host)
         text = name.encode("ascii", "replace")
-        below = not is_address(text)
+        # As nearly always.
+        below = text[-1:].isalpha() or not is_address(text)
         listed: Listed | None = None
         for look_up, one in self._tables:
             blocks, passes = look_up(text, below)

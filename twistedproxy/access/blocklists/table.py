@@ -14,7 +14,8 @@ An ending's hash comes from the same number, with a mask, which is why it is not
 
 Most hosts are on no list. So it is seen first whether any name ends in the last two labels of the one that is asked
 for: each name sets a bit for those, by their hash. A sixth of the bits is set at most where the table had room enough
-to begin with, and more where it has grown.
+to begin with, and more where it has grown. Then the endings are looked up, from the shortest on: most that are listed
+are so by that, and where nothing is excepted, the first that is found is enough.
 """
 
 from __future__ import annotations
@@ -82,13 +83,24 @@ def is_prime(number: int) -> bool:
 class Table:
     """See the head of the module. ``prime`` makes its hashes; ``room`` is for how many names it begins."""
 
-    __slots__ = ("_factor", "_mask", "_most", "_tail_mask", "count", "has_tops", "prime", "tails", "words")
+    __slots__ = (
+        "_factor",
+        "_mask",
+        "_most",
+        "_tail_mask",
+        "count",
+        "has_exceptions",
+        "has_tops",
+        "prime",
+        "tails",
+        "words",
+    )
 
     def __init__(self, prime: int, room: int = 0) -> None:
         self.prime = prime
         self._factor = _factor_of(prime)
         self.count = 0
-        self.has_tops = False
+        self.has_tops = self.has_exceptions = False
         size = _size_for(room)
         self._take(array("Q", bytes(8 * size)), bytearray(tails_size(size)))
 
@@ -96,10 +108,19 @@ class Table:
         return f"<Table {self.count} names in {8 * len(self.words)} bytes>"
 
     @classmethod
-    def over(cls, words: Sequence[int], tails: Tails, count: int, prime: int, has_tops: bool = True) -> Table:
+    def over(
+        cls,
+        words: Sequence[int],
+        tails: Tails,
+        count: int,
+        prime: int,
+        *,
+        has_tops: bool = True,
+        has_exceptions: bool = True,
+    ) -> Table:
         """The table of ``count`` names that has these ``words`` and ``tails``, to be read.
 
-        ValueError when they cannot be one.
+        Without tops and exceptions it need not be looked up so often. ValueError when they cannot be one.
         """
         size = len(words)
         if size < _LEAST or size & size - 1 or count > _most(size) or len(tails) != tails_size(size):
@@ -109,6 +130,7 @@ class Table:
         table._factor = _factor_of(prime)
         table.count = count
         table.has_tops = has_tops
+        table.has_exceptions = has_exceptions
         table._take(words, tails)
         return table
 
@@ -133,6 +155,7 @@ class Table:
         count, most = self.count, self._most
         from_bytes = int.from_bytes
         assert isinstance(words, array), "this table is only read"
+        self.has_exceptions |= flags & (PASS_SELF | PASS_BELOW) > 0
         for name in names:
             number = from_bytes(name, "big")
             found = number * factor % prime
@@ -185,56 +208,45 @@ class Table:
     def look_up(self, name: bytes, below: bool = True) -> tuple[int, int]:
         """Which ending of ``name`` blocks it, and which excepts it: how many labels that lacks, -1 for none.
 
-        Nothing is ``below`` an address, whose endings mean nothing.
+        Of several it is the shortest, under which most is blocked or excepted. Nothing is ``below`` an address, whose
+        endings mean nothing.
         """
         words, mask, prime, factor = self.words, self._mask, self.prime, self._factor
-        blocks = passes = -1
         length = len(name)
         if length > _LONGEST:
-            return blocks, passes
+            return -1, -1
         number = int.from_bytes(name, "big")
-        last = name.rfind(b".", 0, name.rfind(b"."))
-        tail = (number & _MASKS[length - last - 1]) * factor % prime
+        top = name.rfind(b".") + 1
+        last = name.rfind(b".", 0, top - 1) + 1 if top else 0
+        tail = (number & _MASKS[length - last]) * factor % prime
         tail = tail * tail % prime
         bit = tail & self._tail_mask
         if not (self.tails[bit >> 3] >> (bit & 7) & 1 or self.has_tops):
-            return blocks, passes
-        found = tail
-        if last >= 0:
-            found = number * factor % prime
-            found = found * found % prime
-        place = found & mask
-        while word := words[place]:
-            if word >> 4 == found:
-                if word & SELF:
-                    blocks = 0
-                if word & PASS_SELF:
-                    passes = 0
-                break
-            place = place + 1 & mask
-        dot = name.find(b".") if below else -1
-        index = 0
-        while dot >= 0:
-            index += 1
-            before = dot
-            dot = name.find(b".", dot + 1)
-            if before == last:
+            return -1, -1
+        blocks = passes = -1
+        start = 0 if not below else top if self.has_tops else last
+        while True:
+            if start == last:
                 found = tail
-            elif dot >= 0 or self.has_tops:
-                found = (number & _MASKS[length - before - 1]) * factor % prime
-                found = found * found % prime
             else:
-                break
+                found = (number & _MASKS[length - start]) * factor % prime
+                found = found * found % prime
             place = found & mask
             while word := words[place]:
                 if word >> 4 == found:
-                    if word & BELOW and blocks < 0:
-                        blocks = index
-                    if word & PASS_BELOW and passes < 0:
-                        passes = index
+                    if word & (BELOW if start else SELF) and blocks < 0:
+                        blocks = start
+                    if word & (PASS_BELOW if start else PASS_SELF) and passes < 0:
+                        passes = start
                     break
                 place = place + 1 & mask
-        return blocks, passes
+            if not start or (blocks >= 0 and not self.has_exceptions):
+                break
+            start = name.rfind(b".", 0, start - 1) + 1
+        return (
+            blocks if blocks <= 0 else name.count(b".", 0, blocks),
+            passes if passes <= 0 else name.count(b".", 0, passes),
+        )
 
 
 def _factor_of(prime: int) -> int:
