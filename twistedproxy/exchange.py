@@ -64,6 +64,7 @@ class Exchange:
         "inside",
         "kind",
         "listed",
+        "method",
         "over",
         "plane",
         "profile",
@@ -90,6 +91,7 @@ class Exchange:
         self.listed: Listed | None = None
         """What they had on it."""
         self.request = request
+        self.method = request.method if request is not None else b""
         self.response: Fields | None = None
         self.kind = "answer"
         self.client_address = downstream.client_address
@@ -131,11 +133,6 @@ class Exchange:
         return f"<{type(self).__name__} {seen.client_address} {self.method!r} {url!r} {self.status} {state}>"
 
     # ------------------------------------------------------------ the record
-
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self.request.method if self.request is not None else b""
 
     @property
     def url(self) -> bytes:
