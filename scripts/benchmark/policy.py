@@ -55,6 +55,18 @@ name = "domains"
 source = "%(directory)s/domains.txt"
 """
 
+# None of them is ever reached.
+LIMITS = """
+[[limits.tables]]
+name = "everything"
+per = "account"
+requests_per_second = 1000000
+connections = 1000
+download = "100GiB"
+upload = "100GiB"
+daily = "1000GiB"
+"""
+
 SQUID_RULES = """
 auth_param basic program %(ncsa)s %(directory)s/accounts
 auth_param basic children 1
@@ -93,15 +105,19 @@ def _write(directory: Path, prefix: str) -> None:
     accounts.chmod(0o644 if prefix else 0o600)
 
 
-def _launch_ours(directory: Path, _origins: Origins) -> Launch:
+def _launch_ours(directory: Path, _origins: Origins, more: str = "") -> Launch:
     (port,) = free_ports(1)
     values = {"port": port, "directory": directory}
     _write(directory, "")
     settings = directory / "pyproxy.toml"
-    settings.write_text(OURS % values + ACCOUNTS % values + our_rules())
+    settings.write_text(OURS % values + ACCOUNTS % values + more + our_rules())
     twistd = str(ROOT / ".venv" / "bin" / "twistd")
     argv = ["env", f"STATE_DIRECTORY={directory}", twistd, "-n", "--pidfile=", "pyproxy", "--config", str(settings)]
     return _with_credentials(forwarding(argv, port))
+
+
+def _launch_limited(directory: Path, origins: Origins) -> Launch:
+    return _launch_ours(directory, origins, LIMITS)
 
 
 def _launch_squid(directory: Path, _origins: Origins) -> Launch:
@@ -186,11 +202,17 @@ def _measures(known: Iterable[Measure]) -> tuple[Measure, ...]:
 
 
 POLICED = _measures(MEASURES)
-_LAUNCHES = {"ours": _launch_ours, "squid": _launch_squid}
+_LAUNCHES = (("ours", "", _launch_ours), ("ours", ", limits too", _launch_limited), ("squid", "", _launch_squid))
+_PROXIES = {proxy.name: proxy for proxy in PROXIES}
 SUBJECTS: tuple[Proxy, ...] = tuple(
-    replace(proxy, launch=_LAUNCHES[proxy.name], measures=frozenset(measure.name for measure in POLICED))
-    for proxy in PROXIES
-    if proxy.name in _LAUNCHES
+    replace(
+        _PROXIES[name],
+        name=f"{name}-limited" if more else name,
+        title=_PROXIES[name].title + more,
+        launch=launch,
+        measures=frozenset(measure.name for measure in POLICED),
+    )
+    for name, more, launch in _LAUNCHES
 )
 
 SECTION = Section("<!-- Policy: scripts/bench --policy --write -->", "<!-- The end of policy -->")
@@ -201,7 +223,9 @@ METHOD = """\
 expressions of the host and 10 of the URL, 10 client networks, 5 ports and 5 user agents. The account is in a file, its
 hash is SHA-256 crypt, and both proxies remember that the password was right. The list has 1,000,000 domains. Before its
 first round each proxy has refused a listed domain, a request without a password, one with a wrong one, and one for
-kinds of rules. Measured on {date}: {versions}; the load average when it began was {begun:.1f}."""
+kinds of rules. *Limits too* is this proxy with one that counts all there is by the account: requests, connections,
+bandwidth each way and a quota, none of which is reached. Measured on {date}: {versions}; the load average when it began
+was {begun:.1f}."""
 
 
 def section(results: Results, begun: float) -> str:
@@ -210,7 +234,9 @@ def section(results: Results, begun: float) -> str:
         connections=CONNECTIONS,
         rounds=results.rounds,
         date=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        versions=" and ".join(f"{proxy.title} {proxy.version()}" for proxy in results.proxies),
+        versions=" and ".join(
+            dict.fromkeys(f"{proxy.title.partition(',')[0]} {proxy.version()}" for proxy in results.proxies)
+        ),
         begun=begun,
     )
     parts = [f"## {title}\n\n{table}" for title, table in tables(results)]
