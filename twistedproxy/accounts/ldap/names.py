@@ -7,8 +7,9 @@ from typing import Final
 
 _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
-# section 3: an attribute's type, a sign of equality, and a value up to the first separator that is not escaped.
-_FIRST: Final = re.compile(r"[A-Za-z0-9.-]+ *= *((?:[^\\,+;]|\\.)*)", re.DOTALL)
+# section 3: an attribute's type, a sign of equality, and a value up to the first separator that is not escaped, or to
+# the spaces before it that are not.
+_FIRST: Final = re.compile(r"[A-Za-z0-9.-]+ *= *((?: *+(?:[^\\,+; ]|\\.))*+)", re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 
 
@@ -22,9 +23,7 @@ def first_value(dn: str) -> str:
     match = _FIRST.match(dn)
     if match is None or match[1].startswith("#"):
         return ""
-    # A space at the end that counts is escaped.
-    value = match[1].strip(" ") + (" " if re.search(r"\\ *\Z", match[1]) else "")
-    return _ESCAPED.sub(_unescape, value.encode()).decode("utf-8", "replace")
+    return _ESCAPED.sub(_unescape, match[1].encode()).decode("utf-8", "replace")
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
