@@ -230,6 +230,31 @@ def test_a_long_one_is_not_decoded() -> None:
         read_reply(reply(QUERY) + bytes(LARGEST_REPLY), "www.example", A)
 
 
+def pointing(labels: int) -> bytes:
+    """As many aliases as there is room for, from and to one name of that many labels, which is there once."""
+    name = b"\1a" * labels + b"\0"
+    at = struct.pack("!H", 0xC000 | (12 + len(QUESTION)))
+    records = [name + struct.pack("!HHIH", 5, 1, 60, 2) + at]
+    count = (LARGEST_REPLY - 12 - len(QUESTION) - len(records[0])) // 14
+    records += [at + struct.pack("!HHIH", 5, 1, 60, 2) + at] * count
+    return struct.pack("!6H", ID, 0x8180, 1, len(records), 0, 0) + QUESTION + b"".join(records)
+
+
+@pytest.mark.parametrize("labels", [126, 1000, 1900])
+def test_names_are_not_read_over_and_over(labels: int) -> None:
+    """That would take a tenth of a second."""
+    with pytest.raises(Malformed, match="takes too long to read"):
+        read_reply(pointing(labels), "www.example", A)
+
+
+def test_as_many_names_as_there_is_room_for() -> None:
+    assert read_reply(pointing(12), "www.example", A).name == "www.example"
+    long = ".".join(["x"] * 127)
+    names = [long, *(f"{number}{long[1:]}" for number in range(10, 12))]
+    records = [cname(one, other) for one, other in pairwise(names)] + [a(names[-1], f"192.0.2.{n}") for n in range(16)]
+    assert len(read(*records, name=long).addresses) == MOST_ADDRESSES // 2
+
+
 @given(st.binary(max_size=200), st.integers(0, 0xFFFF), st.tuples(*[st.integers(0, 3)] * 3))
 def test_any_bytes(rest: bytes, bits: int, counts: tuple[int, int, int]) -> None:
     """Whatever comes after the question, it is a reply or it is malformed."""

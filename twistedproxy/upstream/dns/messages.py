@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from io import BytesIO
 from typing import Final, NamedTuple
 
 from twisted.names import dns
@@ -46,6 +47,9 @@ _RECURSION_DESIRED: Final = 0x0100
 _RECURSION_AVAILABLE: Final = 0x0080
 _AUTHORITATIVE: Final = 0x0400
 _CODE: Final = 0x000F
+_MOST_READS: Final = 1 << 14
+"""How often something is read of one reply: a label, its length, a header; ten milliseconds for all."""
+
 _LONGEST_NAME: Final = 255
 _LONGEST_LABEL: Final = 63
 _SIZES: Final = {A: 4, AAAA: 16}
@@ -116,7 +120,7 @@ def read_reply(data: bytes, name: str, type: int) -> Reply:
         raise Malformed(f"more than {LARGEST_REPLY} bytes")
     message = dns.Message()
     try:
-        message.fromStr(data)
+        message.decode(_Bounded(data))
         reply = _follow(message, code, name, type)
     except Malformed:
         raise
@@ -126,6 +130,18 @@ def read_reply(data: bytes, name: str, type: int) -> Reply:
     if answers_nothing and not bits & (_AUTHORITATIVE | _RECURSION_AVAILABLE):
         return reply._replace(is_referral=True)
     return reply
+
+
+class _Bounded(BytesIO):
+    """Lets only so much be read: by pointing back, every record can have the same long name decoded again."""
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > _MOST_READS:
+            raise Malformed("it takes too long to read")
+        return super().read(size)
 
 
 def _follow(message: dns.Message, code: int, name: str, type: int) -> Reply:
