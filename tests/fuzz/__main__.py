@@ -1,4 +1,4 @@
-"""Looks for input that the readers and writers of HTTP and of WebSockets get wrong, for a bounded time; run by
+"""Looks for input that the readers and writers of HTTP, WebSockets, LDAP and DNS get wrong, for a bounded time; run by
 scripts/fuzz."""
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Theory of operation. There is a corpus of inputs for each target. An input is made from scratch (`tests.fuzz.messages`)
 or from one or two of the corpus, by mutation. It is read once under a trace function that notes each step from line to
-line inside of `twistedproxy.http` and `twistedproxy.http2`, along with the error; when there is a step or an error that
-no input made before, the input joins the corpus. Then everything in `tests.fuzz.invariants` is checked. An input that
-breaks an invariant is made as small as can be, and reported in a form that can be given back.
+line inside of the packages that read what strangers send, along with the error; when there is a step or an error that
+no input made before, the input joins the corpus. Then everything that holds for all input is checked (see
+`tests.fuzz.invariants`, and the modules of the targets beside it). An input that breaks an invariant is made as small
+as can be, and reported in a form that can be given back.
 
 Everything follows from the seed, and what is random in a check follows from the input.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import sys
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -23,13 +24,16 @@ from typing import Any
 
 import twistedproxy
 from tests import frames
-from tests.fuzz import messages
+from tests.fuzz import directories, filters, messages, name_servers
 from tests.fuzz.invariants import check_messages, check_requests, check_responses
 from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
 from tests.fuzz.sessions import check_session, read_session
 from tests.http2.conversations import conversation
 
-TRACED = tuple(str(Path(twistedproxy.__file__).parent / package) for package in ("http", "http2"))
+TRACED = tuple(
+    str(Path(twistedproxy.__file__).parent / package)
+    for package in ("http", "http2", "accounts/ldap", "upstream/dns", "access/blocklists")
+)
 
 LARGEST = 4096
 """Bytes of an input that may join the corpus: small ones are quicker, and mutations hit what matters more often."""
@@ -56,6 +60,8 @@ class Target:
     make: Callable[[Random], bytes]
     read: Callable[[bytes], Reading]
     check: Callable[[bytes], object]
+    splices: Sequence[bytes] = messages.SPLICES
+    """What mutations put in."""
 
 
 TARGETS = {
@@ -90,6 +96,41 @@ TARGETS = {
             frames.some,
             lambda data: read_messages([data]),
             lambda data: check_messages(data, _random_of(data)),
+        ),
+        Target(
+            "ldap",
+            directories.conversation,
+            directories.reading_of,
+            lambda data: directories.check_directory(data, _random_of(data)),
+            directories.SPLICES,
+        ),
+        Target(
+            "ldap-filters",
+            filters.filter_text,
+            filters.filter_reading,
+            lambda data: filters.check_filter(data, _random_of(data)),
+            filters.FILTER_SPLICES,
+        ),
+        Target(
+            "ldap-names",
+            filters.distinguished_name,
+            filters.name_reading,
+            lambda data: filters.check_name(data, _random_of(data)),
+            filters.NAME_SPLICES,
+        ),
+        Target(
+            "dns-replies",
+            name_servers.reply,
+            name_servers.reply_reading,
+            lambda data: name_servers.check_reply(data, _random_of(data)),
+            name_servers.SPLICES,
+        ),
+        Target(
+            "dns-stream",
+            name_servers.connection,
+            name_servers.stream_reading,
+            lambda data: name_servers.check_stream(data, _random_of(data)),
+            name_servers.SPLICES,
         ),
     )
 }
@@ -166,7 +207,7 @@ class Fuzzer:
     def _next_input(self) -> bytes:
         random = self.random
         if not self.corpus or random.randrange(4) == 0:
-            return messages.several(random, self.target.make)
+            return messages.several(random, self.target.make, self.target.splices)
         # The latest are the most likely to lead further.
         newest = self.corpus[-1 - random.randrange(min(len(self.corpus), 20))]
         data = newest if random.randrange(2) else random.choice(self.corpus)
@@ -176,7 +217,7 @@ class Fuzzer:
             data = data[: random.randrange(len(data) + 1)] + other[random.randrange(len(other) + 1) :]
         elif kind == 1:
             data += random.choice(self.corpus)
-        return messages.mutated(random, data)
+        return messages.mutated(random, data, self.target.splices)
 
     def _features_of(self, data: bytes) -> set[Feature]:
         trace = Trace()

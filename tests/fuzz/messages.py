@@ -311,8 +311,8 @@ def response(random: Random, oddities: int = 2) -> bytes:
     return head + (_content(random, oddity, head) or random.choice((b"", b"", b"until the end")))
 
 
-def mutated(random: Random, data: bytes) -> bytes:
-    """The bytes with some of them removed, doubled, changed or moved, or others put in."""
+def mutated(random: Random, data: bytes, splices: Sequence[bytes] = SPLICES) -> bytes:
+    """The bytes with some of them removed, doubled, changed or moved, or some of ``splices`` put in."""
     changed = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         start = random.randrange(len(changed) + 1)
@@ -321,9 +321,9 @@ def mutated(random: Random, data: bytes) -> bytes:
         if kind == 0:
             del changed[start:end]
         elif kind == 1:
-            changed[start:start] = random.choice(SPLICES)
+            changed[start:start] = random.choice(splices)
         elif kind == 2:
-            changed[start:end] = random.choice(SPLICES)
+            changed[start:end] = random.choice(splices)
         elif kind == 3:
             changed[start:start] = changed[start:end]
         elif kind == 4 and start < len(changed):
@@ -335,10 +335,10 @@ def mutated(random: Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def several(random: Random, one: Callable[[Random], bytes]) -> bytes:
+def several(random: Random, one: Draw, splices: Sequence[bytes] = SPLICES) -> bytes:
     """One message or a few in a row, sometimes mutated."""
     data = b"".join(one(random) for _ in range(random.choice((1, 1, 1, 2, 3))))
-    return mutated(random, data) if random.randrange(3) == 0 else data
+    return mutated(random, data, splices) if random.randrange(3) == 0 else data
 
 
 def cuts(random: Random, size: int) -> list[int]:
