@@ -24,7 +24,7 @@ from typing import Any
 
 import twistedproxy
 from tests import frames
-from tests.fuzz import directories, filters, messages, name_servers
+from tests.fuzz import credentials, directories, filters, messages, name_servers
 from tests.fuzz.invariants import check_messages, check_requests, check_responses
 from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
 from tests.fuzz.sessions import check_session, read_session
@@ -131,6 +131,13 @@ TARGETS = {
             name_servers.stream_reading,
             lambda data: name_servers.check_stream(data, _random_of(data)),
             name_servers.SPLICES,
+        ),
+        Target(
+            "credentials",
+            credentials.credentials,
+            credentials.credentials_reading,
+            lambda data: credentials.check_credentials(data, _random_of(data)),
+            credentials.SPLICES,
         ),
     )
 }

@@ -12,6 +12,9 @@ from tests.fuzz.engine import TARGETS, failure
 from tests.fuzz.name_servers import reply
 from tests.fuzz.test_engine import first_finding
 from twistedproxy.accounts.ldap import ber, connection, filters, messages, names
+from twistedproxy.errors import CredentialsRefused
+from twistedproxy.http import credentials as http_credentials
+from twistedproxy.http import digest
 from twistedproxy.upstream.dns import datagram, stream
 from twistedproxy.upstream.dns import messages as dns_messages
 
@@ -107,3 +110,18 @@ def test_a_reply_to_somebody_else_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stream, "is_reply", lambda data, id, question: len(data) > 12)
     assert "is_reply(one.data" in first_finding("dns-stream", 100).report
     assert datagram.is_reply is dns_messages.is_reply
+
+
+def test_an_error_that_tells_the_password_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    basic = http_credentials._basic
+
+    def tell(token: bytes) -> None:
+        raise CredentialsRefused(f"not {basic(token).password!r}")
+
+    monkeypatch.setattr(http_credentials, "_basic", tell)
+    assert "SECRET" in first_finding("credentials", 300).report
+
+
+def test_a_quoted_string_that_is_read_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "_QUOTED_PAIR", re.compile(rb"\\([^\\])"))
+    assert b'"' in first_finding("credentials", 1000).data
