@@ -112,6 +112,17 @@ def test_the_size_of_the_pieces_does_not_matter(size: int) -> None:
     assert same == report
 
 
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_lines_after_those_of_a_zone_are_of_the_zone(size: int) -> None:
+    """However much of the list comes at once."""
+    kept, report = read(
+        b"a.example\n$TTL 60\nb.example\n||c.example^\n0.0.0.0 d.example\ne.example CNAME .\n", size=size
+    )
+    assert kept.names == {b"a.example": ALL, b"c.example": ALL, b"e.example": SELF}
+    assert (report.lines, report.names, report.bad) == (6, 3, 2)
+    assert [fault.line for fault in report.faults] == [3, 5]
+
+
 @pytest.mark.parametrize(
     ("format", "content", "names"),
     [
@@ -141,6 +152,24 @@ def test_a_line_that_is_too_long_is_one_bad_line(size: int, end: bytes) -> None:
     assert (report.lines, report.bad) == (4, 2)
     assert {fault.line for fault in report.faults} == {2, 4}
     assert {fault.why for fault in report.faults} == {"too long a line"}
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+@pytest.mark.parametrize(
+    "line", [b"ab" * LONGEST_LINE, b" " * (LONGEST_LINE + 1), b"\xef\xbb\xbf" + b"x" * (LONGEST_LINE + 1)]
+)
+def test_the_beginning_of_a_line_that_is_too_long_is_shown(line: bytes, size: int) -> None:
+    for content in (line, line + b"\n", line + b"\na.example"):
+        _, report = read(content, size=size)
+        shown = line.removeprefix(b"\xef\xbb\xbf")[:80].decode()
+        assert report.faults == [Fault(1, f"{shown}...", "too long a line")]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_a_byte_order_mark_is_no_part_of_the_longest_line(size: int) -> None:
+    kept, report = read(b"\xef\xbb\xbfa.example".ljust(LONGEST_LINE + 3), size=size)
+    assert set(kept.names) == {b"a.example"}
+    assert not report.bad
 
 
 @given(st.binary(max_size=300), st.sampled_from(FORMATS), st.integers(1, 50))

@@ -2,7 +2,8 @@
 
 Theory of operation. Most lines of most lists are one host in one form, and a list has a million of them. A regular
 expression takes all such lines out of a block of 64 KiB at once; the others, comments above all, are looked at one by
-one. With the format ``auto`` that goes for each line by itself, so that a list may mix formats.
+one. With the format ``auto`` that goes for each line by itself, so that a list may mix formats; only after a line of a
+zone all that can be are of the zone. How much of a list comes at once makes no difference.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from twistedproxy.access.blocklists.hosts_and_domains import (
     is_hosts_line,
 )
 from twistedproxy.access.blocklists.names import LABEL
-from twistedproxy.access.blocklists.report import Bad, Report, Skipped
+from twistedproxy.access.blocklists.report import SHOWN, Bad, Report, Skipped
 from twistedproxy.access.blocklists.rules import ALL, NameRule, PathRule, RegexRule, Rule
 from twistedproxy.access.blocklists.table import SELF
-from twistedproxy.access.blocklists.zones import ZoneReading, is_zone_line
+from twistedproxy.access.blocklists.zones import ZoneReading, has_zone_line, is_zone_line
 
 AUTO: Final = "auto"
 FORMATS: Final = (AUTO, "domains", "hosts", "dnsmasq", "rpz", "adblock", "regexes")
 
 LONGEST_LINE: Final = 4096
-"""Bytes; a longer line is a bad one, and its rest is not kept."""
+"""Bytes; a longer line is a bad one, of which only the beginning is kept."""
 
 _BLOCK: Final = 1 << 16
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -100,8 +101,10 @@ class Reading:
 
     def end(self) -> Report:
         """There is no more."""
-        rest, self._rest = self._rest, b""
-        if rest or self._too_long:
+        if self._too_long:
+            self._end_long_line()
+        elif self._rest:
+            rest, self._rest = self._rest, b""
             self._lines(rest)
         return self.report
 
@@ -111,8 +114,7 @@ class Reading:
             self._keep(data)
             return
         if self._too_long:
-            self._too_long = False
-            self._bad_line(b"", "too long a line")
+            self._end_long_line()
             start = data.find(b"\n") + 1
         else:
             start = 0
@@ -126,24 +128,25 @@ class Reading:
         if self._too_long:
             return
         self._rest += data
-        if len(self._rest) > LONGEST_LINE:
-            self._rest = b""
+        if len(self._rest) > LONGEST_LINE + len(_BYTE_ORDER_MARK):
+            self._rest = self._rest[: SHOWN + 1 + len(_BYTE_ORDER_MARK)]
             self._too_long = True
 
-    def _bad_line(self, text: bytes, why: str) -> None:
+    def _end_long_line(self) -> None:
+        text, self._rest = self._rest, b""
+        self._too_long = False
+        if not self.report.lines:
+            text = text.removeprefix(_BYTE_ORDER_MARK)
         self.report.lines += 1
-        self.report.is_bad(self.report.lines, text, why)
+        self.report.is_bad(self.report.lines, text, "too long a line")
 
     def _lines(self, block: bytes) -> None:
-        if self._too_long:
-            self._too_long = False
-            self._bad_line(block, "too long a line")
-            return
         if not self.report.lines:
             block = block.removeprefix(_BYTE_ORDER_MARK)
         wanted = block.count(b"\n") + 1
+        is_zone = self._is_zone or (self._format == AUTO and has_zone_line(block))
         for format, expression in _FAST.items():
-            if self._is_zone or self._format not in (AUTO, format):
+            if is_zone or self._format not in (AUTO, format):
                 continue
             if self._format == AUTO and _MARKS.get(format, b"") not in block:
                 continue
@@ -159,7 +162,7 @@ class Reading:
         report = self.report
         for line in block.split(b"\n"):
             report.lines += 1
-            if line and not line.isspace():
+            if line and (not line.isspace() or len(line) > LONGEST_LINE):
                 try:
                     self._line(line)
                 except Bad as bad:

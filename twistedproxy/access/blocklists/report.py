@@ -9,7 +9,8 @@ import msgspec
 MOST_FAULTS: Final = 10
 """How many bad lines are told of; all of them are counted."""
 
-_SHOWN: Final = 80
+SHOWN: Final = 80
+"""How much of a bad line is shown, in characters."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -38,9 +39,9 @@ class Report(msgspec.Struct):
         """Count a bad line."""
         self.bad += 1
         if len(self.faults) < MOST_FAULTS:
-            shown = text[: _SHOWN + 1].decode("utf-8", "replace")
+            shown = text[: SHOWN + 1].decode("utf-8", "replace")
             clean = "".join(one if one.isprintable() else "?" for one in shown)
-            self.faults.append(Fault(line, clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}...", why))
+            self.faults.append(Fault(line, clean if len(clean) <= SHOWN else f"{clean[:SHOWN]}...", why))
 
 
 class Bad(Exception):

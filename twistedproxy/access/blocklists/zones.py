@@ -24,6 +24,16 @@ _PASSING: Final = b"rpz-passthru."
 _OTHER_TRIGGERS: Final = (b".rpz-ip", b".rpz-client-ip", b".rpz-nsdname", b".rpz-nsip")
 _RECORD: Final = re.compile(rb"[^#;]*[ \t](?:CNAME|SOA)[ \t(]")
 
+_DIRECTIVES: Final = (b"$TTL", b"$ORIGIN", b"$ttl", b"$origin")
+_LINE: Final = re.compile(rb"^(?:\$(?:TTL|ORIGIN|ttl|origin)|[^#;\n]*[ \t](?:CNAME|SOA)[ \t(])", re.MULTILINE)
+
+
+def has_zone_line(block: bytes) -> bool:
+    """Whether one of many lines looks like one of a zone's."""
+    # Most blocks have none of the words.
+    may_have = b"CNAME" in block or b"SOA" in block or (b"$" in block and any(one in block for one in _DIRECTIVES))
+    return may_have and _LINE.search(block) is not None
+
 
 def is_zone_line(line: bytes) -> bool:
     """Whether it looks like one of a zone's."""
