@@ -55,6 +55,7 @@ def outcome(*lines: bytes) -> NameRule | str | None:
         (b"a.example CNAME", "Bad"),
         (b"a.example CNAME . .", "Bad"),
         (b"a b c", "Bad"),
+        (b"*.192.0.2.1 CNAME .", "Bad"),
         (b"a\\.b.example CNAME .", "Bad"),
         (b"; a comment", None),
         (b"", None),

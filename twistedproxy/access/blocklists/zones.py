@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from twistedproxy.access.blocklists.names import listed_name
+from twistedproxy.access.blocklists.names import is_address, listed_name
 from twistedproxy.access.blocklists.report import Bad, Skipped
 from twistedproxy.access.blocklists.rules import NameRule, excepted
 from twistedproxy.access.blocklists.table import BELOW, SELF
@@ -101,6 +101,8 @@ class ZoneReading:
         name = listed_name(owner.removeprefix(b"*."))
         if name is None:
             raise Bad("the owner is no host")
+        if wild and is_address(name):
+            raise Bad("there is nothing below an address")
         rule = NameRule(name, BELOW if wild else SELF)
         return excepted(rule) if target == _PASSING else rule
 
