@@ -24,7 +24,7 @@ from typing import Any
 
 import twistedproxy
 from tests import frames
-from tests.fuzz import credentials, directories, filters, messages, name_servers
+from tests.fuzz import credentials, directories, filters, lists, messages, name_servers
 from tests.fuzz.invariants import check_messages, check_requests, check_responses
 from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
 from tests.fuzz.sessions import check_session, read_session
@@ -138,6 +138,13 @@ TARGETS = {
             credentials.credentials_reading,
             lambda data: credentials.check_credentials(data, _random_of(data)),
             credentials.SPLICES,
+        ),
+        Target(
+            "blocklists",
+            lists.block,
+            lists.list_reading,
+            lambda data: lists.check_list(data, _random_of(data)),
+            lists.SPLICES,
         ),
     )
 }

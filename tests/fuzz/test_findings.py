@@ -1,4 +1,4 @@
-"""What is wrong on purpose in what reads a directory's and a name server's words is found."""
+"""What is wrong on purpose in what reads directories, name servers, credentials and lists is found."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from twisted.names import dns
 
 from tests.fuzz.engine import TARGETS, failure
 from tests.fuzz.name_servers import reply
 from tests.fuzz.test_engine import first_finding
+from twistedproxy.access.blocklists import reading as list_reading
+from twistedproxy.access.blocklists import rules
 from twistedproxy.accounts.ldap import ber, connection, filters, messages, names
 from twistedproxy.errors import CredentialsRefused
 from twistedproxy.http import credentials as http_credentials
 from twistedproxy.http import digest
-from twistedproxy.upstream.dns import datagram, stream
 from twistedproxy.upstream.dns import messages as dns_messages
+from twistedproxy.upstream.dns import stream
 
 
 def test_an_answer_to_another_question_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +92,8 @@ def test_a_reply_with_another_id_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 def test_records_of_other_names_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     follow = dns_messages._follow
 
-    def follow_wrongly(message: object, code: int, name: str, type: int) -> dns_messages.Reply:
-        for header in message.answers:  # type: ignore[attr-defined]  # twisted.names is not typed
+    def follow_wrongly(message: dns.Message, code: int, name: str, type: int) -> dns_messages.Reply:
+        for header in message.answers:
             if header.name.name == b"bank.example":
                 header.name.name = name.encode("ascii")
         return follow(message, code, name, type)
@@ -109,7 +112,6 @@ def test_too_much_work_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reply_to_somebody_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "is_reply", lambda data, id, question: len(data) > 12)
     assert "is_reply(one.data" in first_finding("dns-stream", 100).report
-    assert datagram.is_reply is dns_messages.is_reply
 
 
 def test_an_error_that_tells_the_password_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,3 +127,14 @@ def test_an_error_that_tells_the_password_is_found(monkeypatch: pytest.MonkeyPat
 def test_a_quoted_string_that_is_read_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest, "_QUOTED_PAIR", re.compile(rb"\\([^\\])"))
     assert b'"' in first_finding("credentials", 1000).data
+
+
+def test_a_list_that_depends_on_its_pieces_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it once was."""
+    monkeypatch.setattr(list_reading, "has_zone_line", lambda block: False)
+    assert b"\n" in first_finding("blocklists", 300).data
+
+
+def test_a_name_that_nobody_asks_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "listed_name", lambda text: text.removesuffix(b".") or None)
+    assert first_finding("blocklists", 300).data
