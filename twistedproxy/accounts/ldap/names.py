@@ -9,7 +9,7 @@ _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 
 # section 3: an attribute's type, a sign of equality, and a value up to the first separator that is not escaped, or to
 # the spaces before it that are not.
-_FIRST: Final = re.compile(r"[A-Za-z0-9.-]+ *= *((?: *+(?:[^\\,+; ]|\\.))*+)", re.DOTALL)
+_FIRST: Final = re.compile(r"[A-Za-z0-9.-]+ *= *((?: *(?:[^\\,+; ]|\\.))*)", re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 
 
