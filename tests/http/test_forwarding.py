@@ -7,13 +7,14 @@ import pytest
 from twistedproxy.http.forwarding import (
     forwarded_request_lines,
     forwarded_request_section,
+    forwarded_response_lines,
     forwarded_trailer_lines,
     max_forwards,
     upgrade_offered,
     via_names,
 )
 from twistedproxy.http.head import HeadLimits, parse_request_head
-from twistedproxy.http.message import FieldLine, Fields, RequestHead
+from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.writer import field_section
 
 HOST = (b"Host", b"h")
@@ -419,3 +420,13 @@ def test_what_depends_on_the_method_is_made_each_time() -> None:
     assert b"Max-Forwards: 4\r\n" in section(head)
     assert b"Max-Forwards: 5\r\n" in section(RequestHead(b"GET", b"/", 1, head.fields))
     assert b"Max-Forwards: 4\r\n" in section(head)
+
+
+def test_the_order_of_the_index_does_not_matter() -> None:
+    """Whoever has changed fields may have made theirs in another."""
+    lines = [(b"Host", b"h"), (b"Proxy-Authorization", b"Basic x"), (b"Accept", b"a"), (b"Keep-Alive", b"5")]
+    index = {name.lower(): value for name, value in reversed(lines)}
+    head = RequestHead(b"GET", b"http://h/", 1, Fields.indexed(lines, {**index}))
+    assert forwarded_request_lines(head, b"h", b"proxy") == [HOST, (b"Accept", b"a"), VIA]
+    response = ResponseHead(200, b"", 1, Fields.indexed(lines, {**index}))
+    assert forwarded_response_lines(response, b"GET", b"", b"", 1, False)[2] == (b"Accept", b"a")

@@ -131,7 +131,7 @@ def forwarded_request_lines(
     hops = max_forwards(head) if b"max-forwards" in index else None
     if hops is not None:
         dropped = dropped | {b"max-forwards"}
-    lines = _without(fields, dropped)
+    lines = [line for line in fields.lines if line[0].lower() not in dropped]
     if b"host" not in index:
         lines.insert(0, (b"Host", host))
     elif index[b"host"] != host:
@@ -159,14 +159,6 @@ def forwarded_request_lines(
     if via:
         lines.append((b"Via", head.version + b" " + via))
     return lines
-
-
-def _without(fields: Fields, dropped: frozenset[bytes]) -> list[FieldLine]:
-    lines = fields.lines
-    if len(fields.index) == len(lines):
-        # No name comes twice, so that the index has them in the order of the lines.
-        return [line for name, line in zip(fields.index, lines, strict=True) if name not in dropped]
-    return [line for line in lines if line[0].lower() not in dropped]
 
 
 def forwarded_request_section(head: RequestHead, host: bytes, via: bytes, upgrade: tuple[bytes, ...] = ()) -> bytes:
@@ -212,7 +204,7 @@ def forwarded_response_lines(
     dropped = _RESPONSE_DROPPED
     if not head.options <= _RESPONSE_SETTLED:
         dropped = dropped | (head.options - _NOT_NOMINABLE)
-    lines = _without(fields, dropped)
+    lines = [line for line in fields.lines if line[0].lower() not in dropped]
     status = head.status
     length = head.length
     if length > 0:
