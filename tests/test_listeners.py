@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 
+from tests.ports import free_port
 from twistedproxy.listeners import BACKLOG, CannotListen, Listeners, address_text
 from twistedproxy.systemd.activation import InheritedSocket, InheritedSockets
 
@@ -32,11 +33,6 @@ def ports(listeners: Listeners) -> list[int]:
 def accepts(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.ports import free_port
 from tests.workers.conftest import Processes
 from twistedproxy import service as service_module
 from twistedproxy.control.link import CannotUse
@@ -149,11 +150,6 @@ async def daemon(running_reactor: Any, tmp_path: Path, monkeypatch: pytest.Monke
 
 def port_of(made: ProxyService) -> int:
     return int(made.addresses()[0].port)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 # ---------------------------------------------------------------- states

@@ -16,6 +16,7 @@ from typing import Final
 
 import trustme
 
+from tests.ports import free_port
 from twistedproxy.accounts.ldap.names import escaped
 
 SLAPD: Final = "/usr/sbin/slapd"
@@ -60,7 +61,7 @@ class Slapd:
         )
         (self.place / "data").mkdir()
         self._security = security
-        self.plain, self.secured = _free_ports()
+        self.plain, self.secured = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         if os.getuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -157,11 +158,6 @@ class Slapd:
 def _ldif(dn: str, entry: dict[str, list[str]]) -> str:
     lines = [("dn", dn), *((name, value) for name, values in entry.items() for value in values)]
     return "".join(f"{name}:: {b64encode(value.encode()).decode()}\n" for name, value in lines)
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _accepts(port: int) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from tests.live.daemon import PATIENCE, Daemon, awaited
 from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.origin import LINE, Origin
+from tests.ports import free_port
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -136,8 +137,7 @@ def test_two_signals_at_once_are_no_fault(make_daemon: MakeDaemon, origin: Origi
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_load_balancers_learn_of_it_before_it_drains(make_daemon: MakeDaemon, origin: Origin, count: str) -> None:
     """With ``service.drain_delay`` it says first that it is not ready, and takes connections meanwhile."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {
         "service.drain_delay": "1s",
         "service.workers": count,

@@ -15,6 +15,7 @@ from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.load import Load
 from tests.live.origin import LINE, Origin
 from tests.live.wire.raw import Connection
+from tests.ports import free_port
 
 MakeDaemon = Callable[..., Daemon]
 
@@ -27,12 +28,6 @@ def settings(directory_log: str = "off", listen: tuple[str, ...] = (ANY_PORT,), 
     """The text of a settings file."""
     endpoints = ", ".join(f"'{endpoint}'" for endpoint in listen)
     return f'[downstream]\nlisten = [{endpoints}]\n[log]\naccess = "{directory_log}"\n{more}'
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as port:
-        return int(port.getsockname()[1])
 
 
 def refuses_connections(port: int) -> bool:

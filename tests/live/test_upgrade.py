@@ -20,7 +20,8 @@ from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.load import Load
 from tests.live.origin import LINE, Origin
 from tests.live.systemd_double import SystemdDouble
-from tests.live.test_reload import free_port, refuses_connections
+from tests.live.test_reload import refuses_connections
+from tests.ports import free_port
 
 MakeDaemon = Callable[..., Daemon]
 

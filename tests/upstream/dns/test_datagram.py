@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.ports import free_port
 from tests.upstream.dns.scripted import ScriptedServer, a, reply, replying, silence
 from twistedproxy.settings.name_servers import NameServerAddress
 from twistedproxy.upstream.dns.datagram import GUESSED, Datagram
@@ -100,10 +100,7 @@ async def test_replies_from_elsewhere_do_not_arrive(
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_listens(running_reactor: Any) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    assert await ask(running_reactor, NameServerAddress("127.0.0.1", port))[1] == (None, "Connection refused")
+    assert await ask(running_reactor, NameServerAddress("127.0.0.1", free_port()))[1] == (None, "Connection refused")
 
 
 def test_what_cannot_be_sent(running_reactor: Any) -> None:

@@ -11,6 +11,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tests.ports import free_port
 from tests.upstream.dns.scripted import ScriptedServer, a, reply, replying, silence
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.settings.name_servers import NameServerAddress
@@ -128,9 +129,7 @@ async def test_a_server_that_hangs_up_on_questions(asker: Asker, server: Scripte
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_listens(running_reactor: Any, clock: Clock) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    asker = Asker(running_reactor, NameServerAddress("127.0.0.1", port), clock)
+    asker = Asker(running_reactor, NameServerAddress("127.0.0.1", free_port()), clock)
     data, why = await asker.ask("x.example")
     assert data is None
     assert "refused" in why
