@@ -6,12 +6,13 @@ import zlib
 from collections.abc import Iterable
 from random import Random
 
+from tests.access.blocklists.kept import Kept
 from tests.fuzz.messages import cuts
 from tests.fuzz.reading import Reading, octets, pieces
 from twistedproxy.access.blocklists import reading
 from twistedproxy.access.blocklists.names import asked_name, is_address, listed_name
 from twistedproxy.access.blocklists.patterns import path_expression
-from twistedproxy.access.blocklists.report import MOST_FAULTS, Bad, Report
+from twistedproxy.access.blocklists.report import MOST_FAULTS, Report
 from twistedproxy.access.blocklists.rules import PathRule, RegexRule
 from twistedproxy.access.blocklists.table import BELOW, PASS_BELOW
 
@@ -154,41 +155,20 @@ def block(random: Random) -> bytes:
     return end.join(lines) + (end if random.randrange(3) else b"")
 
 
-class Kept:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.names: dict[bytes, int] = {}
-        self.paths: list[PathRule] = []
-        self.regexes: list[str] = []
-
-    def add_names(self, names: Iterable[bytes], flags: int) -> None:
-        """Keep some."""
-        for name in names:
-            self.names[name] = self.names.get(name, 0) | flags
-
-    def add_name(self, name: bytes, flags: int) -> None:
-        """Keep one."""
-        self.add_names((name,), flags)
+class Usable(Kept):
+    """One that sees whether a path can be used."""
 
     def add_path(self, rule: PathRule) -> None:
-        """Keep it, when it can be used."""
         path_expression(rule.path).match("/" + "a" * 200)
-        self.paths.append(rule)
-
-    def add_regex(self, rule: RegexRule) -> None:
-        """Keep it; one of them is bad."""
-        if rule.expression == "(":
-            raise Bad("no expression")
-        self.regexes.append(rule.expression)
+        super().add_path(rule)
 
 
-Read = tuple[dict[bytes, int], list[PathRule], list[str], Report]
+Read = tuple[dict[bytes, int], list[PathRule], list[RegexRule], Report]
 
 
 def read_list(received: Iterable[bytes], format: str, subdomains: bool) -> Read:
     """All that comes of a list in pieces."""
-    kept = Kept()
+    kept = Usable()
     under_way = reading.Reading(format, kept, subdomains=subdomains)
     for piece in received:
         under_way.feed(piece)

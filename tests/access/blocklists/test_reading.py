@@ -9,34 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.access.blocklists.kept import Kept
 from twistedproxy.access.blocklists.reading import FORMATS, LONGEST_LINE, Reading
-from twistedproxy.access.blocklists.report import Bad, Fault, Report
+from twistedproxy.access.blocklists.report import Fault, Report
 from twistedproxy.access.blocklists.rules import ALL, PathRule, RegexRule
 from twistedproxy.access.blocklists.table import PASS_BELOW, PASS_SELF, SELF
-
-
-class Kept:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.names: dict[bytes, int] = {}
-        self.paths: list[PathRule] = []
-        self.regexes: list[RegexRule] = []
-
-    def add_names(self, names: Iterable[bytes], flags: int) -> None:
-        for name in names:
-            self.names[name] = self.names.get(name, 0) | flags
-
-    def add_name(self, name: bytes, flags: int) -> None:
-        self.add_names((name,), flags)
-
-    def add_path(self, rule: PathRule) -> None:
-        self.paths.append(rule)
-
-    def add_regex(self, rule: RegexRule) -> None:
-        if rule.expression == "(":
-            raise Bad("no expression")
-        self.regexes.append(rule)
 
 
 def read(content: bytes, format: str = "auto", *, size: int = 1 << 20, subdomains: bool = True) -> tuple[Kept, Report]:
