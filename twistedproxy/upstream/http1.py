@@ -111,9 +111,8 @@ class UpstreamConnection(TwistedProtocol):
             self._personal = self._personal or authenticates_connection(head)
         section = forwarded_request_section(head, target.authority, via, upgrade)
         self._sender.write(request_bytes(head.method, target.path, section))
-        if head.length:
-            # The origin cannot be expected to answer before it has heard the question: see `send_end`.
-            self._deadlines.suspend(self)
+        # The origin cannot be expected to answer before it has heard the question: see `send_end`.
+        self._deadlines.suspend(self)
 
     def send_content(self, content: bytes) -> None:
         self._sender.write(chunk_bytes(content) if self._request_length == CHUNKED else content)
