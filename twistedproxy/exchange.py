@@ -12,7 +12,6 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from twistedproxy.access.blocklists.lists import Listed
-from twistedproxy.access.conditions import ALLOW
 from twistedproxy.access.profile import NO_PROFILE
 from twistedproxy.access.question import INTERCEPTED, PLAIN, TUNNEL, Question
 from twistedproxy.access.rules import Destinations
@@ -64,7 +63,6 @@ class Exchange:
         "inside",
         "kind",
         "listed",
-        "method",
         "over",
         "plane",
         "profile",
@@ -91,7 +89,6 @@ class Exchange:
         self.listed: Listed | None = None
         """What they had on it."""
         self.request = request
-        self.method = request.method if request is not None else b""
         self.response: Fields | None = None
         self.kind = "answer"
         self.client_address = downstream.client_address
@@ -133,6 +130,11 @@ class Exchange:
         return f"<{type(self).__name__} {seen.client_address} {self.method!r} {url!r} {self.status} {state}>"
 
     # ------------------------------------------------------------ the record
+
+    @property
+    def method(self) -> bytes:
+        """The request's method."""
+        return self.request.method if self.request is not None else b""
 
     @property
     def url(self) -> bytes:
@@ -304,10 +306,9 @@ class Exchange:
         destinations = self.destinations = verdict.destinations
         if destinations is None:
             self.rule = verdict.label
-        if verdict.action != ALLOW:
-            refusal = verdict.refusal(self.inside)
-            if refusal is not None:
-                raise refusal
+        refusal = verdict.refusal(self.inside)
+        if refusal is not None:
+            raise refusal
 
     def is_let_in(self, tunnel: bool) -> bool:
         """The stage of the limits, where there are any. False when it has to wait; `set_out` or `fail` is called then.

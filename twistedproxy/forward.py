@@ -95,8 +95,7 @@ class Forward(OpaqueExchange):
             return
         if request.method == b"TRACE" and request.length:
             raise RequestError("a TRACE has no content")
-        hops = max_forwards(request) if b"max-forwards" in request.fields.index else None
-        if target.form is Form.ASTERISK or hops == 0:
+        if target.form is Form.ASTERISK or max_forwards(request) == 0:
             self._answer(request)
             return
         if self.snapshot.rules is not None:

@@ -107,8 +107,7 @@ class Blocklists:
             self._known.clear()
         name = asked_name(host)
         text = name.encode("ascii", "replace")
-        # As nearly always.
-        below = text[-1:].isalpha() or not is_address(text)
+        below = not is_address(text)
         listed: Listed | None = None
         for look_up, one in self._tables:
             blocks, passes = look_up(text, below)
