@@ -28,6 +28,7 @@ from twistedproxy.deadlines import Deadlines
 from twistedproxy.downstream.factory import DownstreamFactory
 from twistedproxy.downstream.http1 import DownstreamConnection
 from twistedproxy.errors import ProxyError
+from twistedproxy.routes.route import Route
 from twistedproxy.settings.load import load
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.authority import AuthorityError, make_authority, utc
@@ -146,6 +147,7 @@ class Dial:
     result: Deferred[Connected]
     cancelled: bool = False
     policy: Destinations | None = None
+    route: str = ""
 
     def succeed(self, address: str = "192.0.2.1") -> None:
         """The connection stands, where the access rules allow the address."""
@@ -165,20 +167,27 @@ class Dial:
 
 
 class MemoryDialer:
-    """Keeps every dial for the test to answer, or answers at once when ``open`` says so."""
+    """Keeps every dial for the test to answer, or answers at once when ``open`` says so; those by parents too."""
 
     def __init__(self) -> None:
+        self.parents = self
         self.dials: list[Dial] = []
         self.open = True
         self.address = "192.0.2.1"
         """Where every name leads."""
 
     def dial(self, host: str, port: int, policy: Any, timeout: float, client: str = "") -> Deferred[Connected]:
+        # The settings' own policy is not asked: it refuses the addresses that stand for the world's here.
+        return self._dial(host, port, client, policy=policy if isinstance(policy, Destinations) else None)
+
+    def connect(self, route: Route, host: str, port: int, snapshot: Snapshot) -> Deferred[Connected]:
+        return self._dial(host, port, "", route=route.name)
+
+    def _dial(self, host: str, port: int, client: str, **how: Any) -> Deferred[Connected]:
         def cancel(_: Deferred[Connected]) -> None:
             made.cancelled = True
 
-        # The settings' own policy is not asked: it refuses the addresses that stand for the world's here.
-        made = Dial(host, port, client, Deferred(cancel), policy=policy if isinstance(policy, Destinations) else None)
+        made = Dial(host, port, client, Deferred(cancel), **how)
         self.dials.append(made)
         if self.open:
             made.succeed(self.address)
@@ -226,6 +235,7 @@ class Record:
     bytes_from_upstream: int
     reused: bool
     upstream_address: str
+    route: Route | None
     rule: str
 
 

@@ -348,3 +348,60 @@ servers = ["{server.address}"]
     assert failed.requests[0].reason == "dns_error"
     assert ("look-up", "asked", "localhost", "a.toml:2", "nobody is asked") in steps(nobody)
     assert not any(step[0] == "look-up" for step in steps(literal))
+
+
+# ------------------------------------------------------------ routes
+
+ROUTED = """\
+[access]
+connect_ports = [443]
+[routes]
+default = "office"
+[[routes.tables]]
+name = "office"
+parents = ["http://a.test:3128", "http://b.test:3128"]
+[[access.rules]]
+name = "inside"
+destinations = ["10.0.0.0/8"]
+action = "deny"
+[[access.rules]]
+name = "near"
+hosts = ["near.test", "127.0.0.1"]
+action = "allow"
+route = "direct"
+[[access.rules]]
+name = "unknown"
+hosts = ["secret.test"]
+action = "deny"
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_way_is_told(running_reactor: Any) -> None:
+    made = Explainer(running_reactor, load(ROUTED, "a.toml"), [])
+    try:
+        named = await explained(made, "http://far.test/")
+        tunnel = await explained(made, "far.test:443")
+        secret = await explained(made, "http://secret.test/")
+        inside = await explained(made, "http://10.1/")
+        metadata = await explained(made, "http://169.254.169.254/")
+        direct = await explained(made, "http://127.0.0.1/")
+    finally:
+        made.close()
+    way = ("route", "set", "office", "a.toml:4", "http://a.test:3128 or else http://b.test:3128")
+    unknown = "no rule fits an address that is not known"
+    for told in (named, tunnel):
+        assert (told.allowed, told.requests[0].rule) == (True, "access.default")
+        assert [step for step in steps(told) if step[0] in ("route", "look-up", "destination")] == [
+            way,
+            ("look-up", "left alone", "", "", "the parent looks it up"),
+            ("destination", "allowed", "access.default", "default", unknown),
+        ]
+    (request,) = secret.requests
+    assert (request.allowed, request.status, request.rule) == (False, 403, "unknown")
+    (request,) = inside.requests
+    assert (request.allowed, request.reason, request.rule) == (False, "denied_by_rule", "inside")
+    assert steps(inside)[-2:] == [way, ("destination", "denied", "10.0.0.1", "a.toml:8", 'the rule "inside"')]
+    assert metadata.requests[0].reason == "destination_denied"
+    assert direct.allowed
+    assert ("route", "set", "direct", "a.toml:12", "to the server itself") in steps(direct)

@@ -125,6 +125,7 @@ def exposed() -> dict[str, set[str]]:
     statistics = all_phases()
     statistics.requests = [Requests("forward", "5xx", "dns_error", 1)]
     statistics.lookups_failed = {"dns_error": 1}
+    statistics.parents_failing = {"office http://proxy.example:3128": 1}
     worker = Worker(0, 1, "ready", 1.0, 0, "", 0.0, statistics)
     status = Status("0", 1, "ready", 1.0, 1.0, 1, "", "info", [], 0, 0, [worker], statistics)
     return {sample.name: {*sample.labels} for family in Numbers(status).collect() for sample in family.samples}

@@ -7,7 +7,7 @@ import pytest
 
 from twistedproxy.usage import MOST_TOLD, Usage, together, told
 
-A, B = ("http", "a.test", 80), ("https", "b.test", 443)
+A, B = ("http", "a.test", 80, ""), ("https", "b.test", 443, "")
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ async def test_usage(alone: Alone) -> None:
     alone.use(downstream__max_connections_per_client="64", upstream__max_connections_per_origin="64")
     await alone.ask()
     await alone.client()
-    key = ("http", "127.0.0.1", alone.origin.getsockname()[1])
+    key = ("http", "127.0.0.1", alone.origin.getsockname()[1], "")
     assert alone.worker.usage() == Usage({"127.0.0.1": 2}, {key: 1}, 1)
 
 

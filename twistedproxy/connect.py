@@ -69,6 +69,8 @@ class Connect(OpaqueExchange):
         self.snapshot.access.check_connect_port(target.port)
         if self.snapshot.rules is not None:
             self.judge(target)
+        if self.snapshot.routes is not None:
+            target = self._target = self.find_way(target)
         self._check_lists(target.host)
         if self.snapshot.limits is None or self.is_let_in(True):
             self.set_out()
@@ -89,13 +91,18 @@ class Connect(OpaqueExchange):
 
     def _dial(self) -> None:
         target = self._target
-        self._dialing = dialing = self.plane.dialer.dial(
-            target.host,
-            target.port,
-            self.destinations or self.snapshot.access,
-            self.snapshot.settings.upstream.connect_timeout,
-            self.client_address,
-        )
+        dialer = self.plane.dialer
+        if self.route is not None:
+            dialing = dialer.parents.connect(self.route, target.host, target.port, self.snapshot)
+        else:
+            dialing = dialer.dial(
+                target.host,
+                target.port,
+                self.destinations or self.snapshot.access,
+                self.snapshot.settings.upstream.connect_timeout,
+                self.client_address,
+            )
+        self._dialing = dialing
         dialing.addCallbacks(self._connected, self._not_connected)
         dialing.addErrback(self._broke)
 

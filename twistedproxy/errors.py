@@ -430,3 +430,47 @@ class UpgradeFailed(ResponseError):
 
     proxy_status = "http_upgrade_failed"
     reason = "upgrade_failed"
+
+
+# ---------------------------------------------------------------- the way by another proxy
+
+
+class ParentFailed(UpstreamError):
+    """The proxy that this one goes on by did not open the way to the server."""
+
+    reason = "parent_failed"
+
+
+class ParentUnreachable(ParentFailed):
+    """The proxy that this one goes on by cannot be reached."""
+
+    reason = "parent_unreachable"
+
+
+class ParentBroken(ParentFailed):
+    """The proxy that this one goes on by did not answer as such a proxy should."""
+
+    reason = "parent_broken"
+
+
+class ParentRefused(ParentFailed):
+    """The proxy that this one goes on by does not allow this request."""
+
+    status = 403
+    proxy_status = "http_request_denied"
+    reason = "parent_refused"
+
+
+class ParentUnauthorized(ParentFailed):
+    """The proxy that this one goes on by does not take the credentials that this proxy has for it."""
+
+    proxy_status = "proxy_configuration_error"
+    reason = "parent_credentials_refused"
+
+
+class ParentTimeout(ParentFailed):
+    """The proxy that this one goes on by did not open the way to the server in time."""
+
+    status = 504
+    proxy_status = "connection_timeout"
+    reason = "parent_timeout"

@@ -36,6 +36,8 @@ from twistedproxy.http.target import Target
 from twistedproxy.limits.hold import Hold
 from twistedproxy.record.escaping import without_userinfo
 from twistedproxy.record.finished import NOT_APPLICABLE
+from twistedproxy.routes.route import Route
+from twistedproxy.upstream.special_names import known_addresses
 
 
 class Exchange:
@@ -70,6 +72,7 @@ class Exchange:
         "request",
         "response",
         "reused",
+        "route",
         "rule",
         "snapshot",
         "started_at",
@@ -104,6 +107,8 @@ class Exchange:
         """The access rule that has decided, by its name."""
         self.profile = NO_PROFILE
         """What the access rules have given to the client."""
+        self.route: Route | None = None
+        """By which other proxies it goes on; None where it goes to the server itself."""
         self.destinations: Destinations | None = None
         """What the access rules say of the address that it leads to, where that matters to them."""
         self.hold: Hold | None = None
@@ -309,6 +314,29 @@ class Exchange:
         refusal = verdict.refusal(self.inside)
         if refusal is not None:
             raise refusal
+
+    def find_way(self, target: Target) -> Target:
+        """The stage of the routes, where there are any. ``target`` in the spelling that was judged.
+
+        Where another proxy looks up the name, the rules cannot ask for its addresses. Raises `Refused` when they do not
+        allow the request then, or when the host is an address that it must not lead to.
+        """
+        routes = self.snapshot.routes
+        assert routes is not None
+        route = self.route = routes.taken(self.profile.route)
+        if route is None:
+            return target
+        destinations, self.destinations = self.destinations, None
+        known = known_addresses(target.host)
+        for one in known:
+            (destinations or self.snapshot.access).check_destination(one.address, target.port)
+        if destinations is not None:
+            verdict = destinations.verdict(known[0].address) if known else destinations.otherwise
+            self.rule = verdict.label
+            refusal = verdict.refusal(self.inside)
+            if refusal is not None:
+                raise refusal
+        return target.at(known[0].address) if len(known) == 1 else target
 
     def is_let_in(self, tunnel: bool) -> bool:
         """The stage of the limits, where there are any. False when it has to wait; `set_out` or `fail` is called then.

@@ -40,11 +40,13 @@ from twistedproxy.record.learned import Learned
 from twistedproxy.settings.blocklist_tables import OWN
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.name_servers import longest_domain
+from twistedproxy.settings.routes import RouteTable
 from twistedproxy.tls.names import InvalidName, asked_for
 from twistedproxy.tls.trust import Trust
 from twistedproxy.upstream.literals import read_literal
 from twistedproxy.upstream.own_addresses import OwnAddresses
 from twistedproxy.upstream.resolving import resolver_for, told
+from twistedproxy.upstream.special_names import known_addresses
 
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _INTERCEPT: Final = "intercept.mode"
@@ -159,7 +161,7 @@ class Explainer:
                     raise refusal
             self._ask_lists(target, profile, steps)
             self._ask_limits(inquiry, profile, way == TUNNEL, steps)
-            told.rule = await self._follow(target, verdict, steps) or told.rule
+            told.rule = await self._follow(target, verdict, way, steps) or told.rule
         except ProxyError as error:
             told.status, told.reason = error.status, error.reason
             told.rule = getattr(error, "rule", told.rule) or told.rule
@@ -299,8 +301,11 @@ class Explainer:
         if refused is not None:
             raise refused
 
-    async def _follow(self, target: Target, verdict: Verdict | None, steps: list[Step]) -> str:
+    async def _follow(self, target: Target, verdict: Verdict | None, way: str, steps: list[Step]) -> str:
         """Look up the host, and judge its addresses. The rule that has decided, where it is one of those."""
+        route = self._find_way(verdict, steps)
+        if route is not None and not known_addresses(target.host):
+            return self._judge_unknown(verdict, way, steps)
         try:
             addresses = await self._resolver.resolve(target.host)
         except ProxyError as error:
@@ -329,6 +334,40 @@ class Explainer:
         if refusal is not None and not allowed:
             raise refusal
         return rule
+
+    def _find_way(self, verdict: Verdict | None, steps: list[Step]) -> RouteTable | None:
+        """The route that it goes by; None where it goes to the server itself."""
+        routes = self._loaded.settings.routes
+        if not routes.tables:
+            return None
+        given = verdict.profile.route if verdict is not None else ""
+        name = given or routes.default
+        tables = {table.name: table for table in routes.tables}
+        found = tables.get(name)
+        key = self._given_by(steps) if given else "routes.default"
+        detail = " or else ".join(found.parents) if found is not None else "to the server itself"
+        self._step(steps, "route", "set", name, key, detail)
+        return found
+
+    def _given_by(self, steps: list[Step]) -> str:
+        """The path of the rule that has given the route: of several the last."""
+        assert self._rules is not None
+        giving = {key_path(rule.number) for rule in self._rules.rules if rule.profile.route}
+        return next(step.key for step in reversed(steps) if step.key in giving and step.decision in ("allowed", "set"))
+
+    def _judge_unknown(self, verdict: Verdict | None, way: str, steps: list[Step]) -> str:
+        """What the rules say of a name that a parent looks up. The rule that has decided, where there is one."""
+        steps.append(Step("look-up", "left alone", "", "", "", "the parent looks it up"))
+        if verdict is None or verdict.destinations is None:
+            return ""
+        otherwise = verdict.destinations.otherwise
+        refusal = otherwise.refusal(way == INTERCEPTED)
+        key = self._key_of(otherwise.label)
+        decision = "allowed" if refusal is None else "denied"
+        self._step(steps, "destination", decision, otherwise.label, key, "no rule fits an address that is not known")
+        if refusal is not None:
+            raise refusal
+        return otherwise.label
 
     def _look_up_step(self, host: str, decision: Any, detail: str, steps: list[Step]) -> None:
         wanted = self._loaded.settings.resolver

@@ -23,7 +23,7 @@ from twistedproxy.portal.visit import visit, visit_as_origin
 from twistedproxy.privacy.names import NameRules
 from twistedproxy.privacy.policy import Privacy
 from twistedproxy.record.finished import CLIENT_LEFT
-from twistedproxy.upstream.carrier import Carrier
+from twistedproxy.upstream.carrier import Carrier, Key
 from twistedproxy.upstream.ticket import Ticket
 from twistedproxy.watching import watch
 
@@ -100,6 +100,8 @@ class Forward(OpaqueExchange):
             return
         if self.snapshot.rules is not None:
             self.judge(target)
+        if self.snapshot.routes is not None:
+            target = self._target = self.find_way(target)
         if self.blocklists is not None:
             self.check_lists(target.host, target.scheme, target.port, target.path)
         if b"upgrade" in request.options:
@@ -112,7 +114,7 @@ class Forward(OpaqueExchange):
         assert request is not None
         target = self._target
         self.kind = "forward"
-        key = (target.scheme, target.host, target.port)
+        key = self._key()
         pool = self.plane.pool
         carrier: Carrier | None = None
         if self._upgrade:
@@ -163,11 +165,20 @@ class Forward(OpaqueExchange):
 
     # ------------------------------------------------------------ the connection to the origin
 
-    def _acquire(self) -> None:
+    def _key(self) -> Key:
+        """What connection carries it."""
         target = self._target
-        key = (target.scheme, target.host, target.port)
+        route = self.route
+        if route is None:
+            return (target.scheme, target.host, target.port, "")
+        if route.forwards and target.scheme == "http" and not self._upgrade:
+            return ("http", "", 0, route.name)
+        # An upgrade needs a tunnel (RFC 6455 section 4.1): most proxies take no other.
+        return (target.scheme, target.host, target.port, route.name)
+
+    def _acquire(self) -> None:
         self._ticket = self.plane.pool.acquire(
-            key, self, self.snapshot, self.client_address, self._alone, self.destinations
+            self._key(), self, self.snapshot, self.client_address, self._alone, self.destinations
         )
 
     def upstream_ready(self, carrier: Carrier) -> None:

@@ -6,8 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.protocol import Protocol
 
 from twistedproxy.data_plane import DataPlane
 from twistedproxy.downstream_side import Downstream
@@ -19,6 +18,7 @@ from twistedproxy.settings.types import TunnelSettings
 from twistedproxy.tunnel.copying import CopyingRelay, Observer
 from twistedproxy.tunnel.relay import Relay
 from twistedproxy.tunnel.splice import SPLICE_AVAILABLE, SpliceRelay
+from twistedproxy.upstream.adopting import Only, adopt
 
 
 class OpaqueExchange(Exchange):
@@ -156,21 +156,8 @@ def _let_go(transport: Any) -> None:
     transport.disconnected = 1
 
 
-class _AdoptingFactory(ClientFactory):
-    noisy = False
-
-    def __init__(self) -> None:
-        self.made = Protocol()
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self.made
-
-
 def _adopt(reactor: Any, sock: socket.socket) -> Any:
     """A transport of the reactor's for a connected socket."""
-    factory = _AdoptingFactory()
-    try:
-        reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
-    finally:
-        sock.close()
-    return factory.made.transport
+    made = Protocol()
+    adopt(reactor, sock, Only(made))
+    return made.transport

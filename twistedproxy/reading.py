@@ -16,6 +16,10 @@ class Unreadable(Exception):
     """A file cannot be read, or must not be. The text says which, and why; a path in it is as it was given."""
 
 
+class Unusable(Exception):
+    """What the settings name cannot be used. The text says which file, or what it is, and why."""
+
+
 def stamp(path: str) -> Stamp:
     """What tells one file from the next of its name; None when there is none."""
     try:

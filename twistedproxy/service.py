@@ -14,7 +14,6 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from twistedproxy import __version__
-from twistedproxy.accounts.files import AccountsError
 from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.blocklists.keeper import Keeper, Prepared
 from twistedproxy.control.link import CannotUse, Orders, Startup
@@ -22,6 +21,7 @@ from twistedproxy.control.steering import CannotBeDone
 from twistedproxy.control.types import Level, State
 from twistedproxy.listeners import CannotListen, Listeners, address_text
 from twistedproxy.polling import polled
+from twistedproxy.reading import Unusable
 from twistedproxy.settings.describe import warnings
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
@@ -31,13 +31,12 @@ from twistedproxy.steering import Steering
 from twistedproxy.surroundings import Surroundings, controlling_terminal
 from twistedproxy.tls.custody import Custody
 from twistedproxy.tls.key_log import warn_of_key_log
-from twistedproxy.tls.trust import TrustError
 from twistedproxy.upgrade import start_successor
 from twistedproxy.workers.slot import with_our_modules
 from twistedproxy.workers.workforce import Workforce, workers_of
 
 Load = Callable[[str | None], Loaded]
-_KNOWN: Final = (AccountsError, BlocklistError, CannotBeDone, CannotListen, CannotUse, SettingsError, TrustError)
+_KNOWN: Final = (BlocklistError, CannotBeDone, CannotListen, CannotUse, SettingsError, Unusable)
 STATUS_INTERVAL: Final = 5.0
 """Seconds between two lines that tell the service manager how it goes."""
 

@@ -17,6 +17,7 @@ from twistedproxy.accounts.roster import Roster
 from twistedproxy.http.head import HeadLimits
 from twistedproxy.privacy.by_host import PrivacyByHost
 from twistedproxy.record.discreet import Discretion
+from twistedproxy.routes.route import Routes
 from twistedproxy.settings.blocklist_tables import OWN
 from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.types import Settings
@@ -36,7 +37,8 @@ class Snapshot:
     we are not to be named there. ``rules`` are None when there are none, ``accounts`` where nobody has one and nobody
     needs one, and ``privacy`` where messages stay as they are; ``discretion`` is for the logs. ``logged_hosts`` are
     those whose WebSockets' messages are written down. ``lists`` are all the lists of what is blocked, for profiles to
-    choose from, and ``blocklists`` those that are for everybody; None where there are none, and so are ``limits``.
+    choose from, and ``blocklists`` those that are for everybody; None where there are none, and so are ``limits`` and
+    ``routes``.
     """
 
     generation: int
@@ -56,6 +58,7 @@ class Snapshot:
     lists: Blocklists | None = None
     blocklists: Blocklists | None = None
     limits: Limits | None = None
+    routes: Routes | None = None
 
     @classmethod
     def of(
@@ -68,12 +71,13 @@ class Snapshot:
         is_own_address: Callable[[str], bool],
         trust: Trust | None = None,
         accounts: Roster | None = None,
+        routes: Routes | None = None,
         lists: Blocklists | None = None,
     ) -> Snapshot:
         """Compile ``settings``. ``pseudonym`` is used where they name none.
 
-        ``trust`` and ``accounts`` are used where the files have been read that these come from. Raises `TrustError`
-        and `AccountsError`.
+        ``trust``, ``accounts`` and ``routes`` are used where the files have been read that these come from. Raises
+        `TrustError`, `AccountsError` and `RoutesError`.
         """
         name = settings.forwarding.via or pseudonym
         downstream = settings.downstream
@@ -98,6 +102,7 @@ class Snapshot:
             lists=lists,
             blocklists=lists.everybodys() if lists else None,
             limits=Limits.of(settings.limits),
+            routes=routes or Routes.of(settings.routes),
         )
 
     def with_lists(self, lists: Blocklists | None) -> Snapshot:

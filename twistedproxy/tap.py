@@ -13,14 +13,15 @@ from twisted.python.usage import Options as TwistedOptions
 from twisted.python.usage import UsageError
 
 from twistedproxy.accounts import roster
-from twistedproxy.accounts.files import AccountsError
 from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.descriptors import raise_limit
 from twistedproxy.listeners import CannotListen
 from twistedproxy.logs import CannotLog
 from twistedproxy.places import runtime_directory, settings_file, state_directory
+from twistedproxy.reading import Unusable
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import operational_log
+from twistedproxy.routes import route
 from twistedproxy.service import ProxyService
 from twistedproxy.settings.annotate import annotated_toml
 from twistedproxy.settings.describe import describe
@@ -38,7 +39,6 @@ from twistedproxy.systemd.activation import (
 )
 from twistedproxy.systemd.notify import NOTIFY_VARIABLES, Notifier, for_successor
 from twistedproxy.tls import trust
-from twistedproxy.tls.trust import TrustError
 from twistedproxy.upgrade import VARIABLE, Handover
 
 _FOR_THIS_PROCESS = frozenset((*ACTIVATION_VARIABLES, *NOTIFY_VARIABLES, VARIABLE))
@@ -103,7 +103,7 @@ class Options(TwistedOptions):
             needed=named is not None,
             environment=os.environ,
             overrides=self.overrides,
-            check=lambda settings: (*trust.faults(settings), *roster.faults(settings)),
+            check=lambda settings: (*trust.faults(settings), *roster.faults(settings), *route.faults(settings)),
         )
         try:
             self.loaded = self.load()
@@ -143,7 +143,7 @@ def makeService(options: Options) -> IService:
     try:
         service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
         service.listen()
-    except (AccountsError, ActivationError, BlocklistError, CannotListen, CannotLog, TrustError) as error:
+    except (ActivationError, BlocklistError, CannotListen, CannotLog, Unusable) as error:
         raise SystemExit(f"pyproxy: {error}") from None
     return service
 

@@ -17,7 +17,7 @@ from twistedproxy.access.limits.spending import Tidings
 MOST_TOLD: Final = 500
 """How many clients, and how many origins, a worker tells of: those with the most connections."""
 
-Origin = tuple[str, str, int]
+Origin = tuple[str, str, int, str]
 K = TypeVar("K")
 
 

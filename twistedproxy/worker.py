@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -35,6 +35,7 @@ from twistedproxy.record.learned import Learned
 from twistedproxy.record.log_file import LogFile
 from twistedproxy.record.process import read_process_into
 from twistedproxy.record.statistics import DIRECTIONS, LookupTally, Statistics
+from twistedproxy.routes.route import Routes
 from twistedproxy.settings.types import Settings
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.issuing import Issuer
@@ -49,6 +50,8 @@ from twistedproxy.upstream.pool import Pool
 from twistedproxy.upstream.resolver import Resolver
 from twistedproxy.upstream.resolving import resolver_for, uses_tls
 from twistedproxy.usage import Usage, told
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -96,7 +99,7 @@ class Worker:
             sources=settings.upstream.source_address,
             deadlines=deadlines,
         )
-        dialer = Dialer(self._resolver, self._connector)
+        dialer = Dialer(self._resolver, self._connector, self._key_log)
         self.plane = DataPlane(
             reactor=reactor,
             wall=time.time,
@@ -140,6 +143,7 @@ class Worker:
         addresses: list[Any],
         trust: Trust | None = None,
         accounts: Roster | None = None,
+        routes: Routes | None = None,
         lists: ListOrders | None = None,
     ) -> Snapshot:
         return Snapshot.of(
@@ -152,6 +156,7 @@ class Worker:
             is_own_address=self._own_addresses,
             trust=trust,
             accounts=accounts,
+            routes=routes,
             lists=self._lists.lists(lists) if lists is not None else None,
         )
 
@@ -183,16 +188,25 @@ class Worker:
 
         ``lists`` are those of what is blocked.
 
-        Raises `TrustError` or `AccountsError` when a file that they name cannot be used, and goes by the old ones then.
+        Raises `Unusable` when something that they name is that, and goes by the old ones then.
         """
         plane = self.plane
         current = plane.snapshot
-        # The files were read when this was made, before the process may have become another account's.
-        is_first = not current.generation and settings.upstream_tls == current.settings.upstream_tls
-        trust = current.trust if is_first else None
-        is_first = not current.generation and settings.accounts == current.settings.accounts
-        accounts = current.accounts if is_first else None
-        snapshot = self._compile(settings, generation, listeners.addresses(), trust, accounts, lists)
+
+        def kept(table: str, made: T) -> T | None:
+            # The files were read when this was made, before the process may have become another account's.
+            is_first = not current.generation and getattr(settings, table) == getattr(current.settings, table)
+            return made if is_first else None
+
+        snapshot = self._compile(
+            settings,
+            generation,
+            listeners.addresses(),
+            trust=kept("upstream_tls", current.trust),
+            accounts=kept("accounts", current.accounts),
+            routes=kept("routes", current.routes),
+            lists=lists,
+        )
         self._renew_resolver(snapshot)
         plane.use(snapshot)
         self._connector.attempt_delay = settings.upstream.attempt_delay
@@ -221,6 +235,7 @@ class Worker:
         statistics.upstream_idle = plane.pool.idle_connections
         statistics.upstream_waiting = plane.pool.waiting_requests
         self._lookup_tally.read_into(statistics)
+        plane.dialer.parents.read_into(statistics)
         statistics.lookups = self._resolver.lookups + sum(one.lookups for one in self._retired_resolvers)
         statistics.names_kept = self._resolver.names_kept
         statistics.lag = self._lag.worst

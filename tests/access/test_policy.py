@@ -169,6 +169,15 @@ def test_several_listeners_on_one_port() -> None:
     assert not refused(made, "127.0.0.1", 8081)
 
 
+def test_only_the_own_ports_can_be_asked_for() -> None:
+    made = policy(own_ports={("127.0.0.1", 8080)})
+    made.check_not_own("169.254.169.254", 8080)
+    made.check_not_own("127.0.0.1", 80)
+    for address in ("127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1"):
+        with pytest.raises(errors.DestinationRefused):
+            made.check_not_own(address, 8080)
+
+
 def test_the_refusal_of_an_own_port_says_what_is_there() -> None:
     with pytest.raises(errors.DestinationRefused) as caught:
         policy(own_ports={("127.0.0.1", 8080)}).check_destination("127.0.0.1", 8080)

@@ -55,6 +55,8 @@ def statistics(factor: int) -> Statistics:
         lookups_failed={"dns_error": 25 * factor},
         limit_refusals={"guests": 41 * factor},
         limit_slowings={"guests": 42 * factor, "night": factor},
+        parent_failures={"office http://a.test:3128": 43 * factor, "far socks5://b.test:1080": 44 * factor},
+        parents_failing={"office http://a.test:3128": factor},
         connections_accepted=21 * factor,
         connections_refused=22 * factor,
         log_lines_lost=23 * factor,

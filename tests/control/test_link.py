@@ -116,7 +116,7 @@ async def test_orders(pair: Pair) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_numbers(pair: Pair) -> None:
-    usage = Usage({"192.0.2.1": 3}, {("https", "a.test", 443): 2}, 5)
+    usage = Usage({"192.0.2.1": 3}, {("https", "a.test", 443, ""): 2}, 5)
     report = Report(Statistics(requests=[Requests("forward", "2xx", "", 1)], lag=0.5), usage)
     pair.far.answers = [{"report": report}]
     assert await pair.near.ask(Pulse, elsewhere=usage, complete=True) == {"report": report}

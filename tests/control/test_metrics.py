@@ -52,6 +52,12 @@ def expected(prefix: str, whose: dict[str, str], statistics: Statistics) -> Samp
         put("limit_refusals_total", count, limit=name)
     for name, count in statistics.limit_slowings.items():
         put("limit_slowings_total", count, limit=name)
+    for whole, count in statistics.parent_failures.items():
+        route, parent = whole.split()
+        put("parent_failures_total", count, route=route, parent=parent)
+    for whole, count in statistics.parents_failing.items():
+        route, parent = whole.split()
+        put("parent_failing", count, route=route, parent=parent)
     for phase in PHASES:
         histogram = statistics.phases[phase]
         for bound, upto in zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True):

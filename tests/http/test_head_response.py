@@ -296,3 +296,27 @@ def test_connection_options(version: bytes, line: bytes, options: frozenset[byte
     """RFC 9110 section 7.6.1, RFC 9112 section 9.3."""
     head = parse(version + b" 200 OK", b"Content-Length: 5", line)
     assert (head.options, head.keep_alive) == (options, kept)
+
+
+# ---------------------------------------------------------------- the answer to CONNECT (RFC 9110 section 9.3.6)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (b"Content-Length: 5",),
+        (b"Content-Length: five",),
+        (b"Transfer-Encoding: chunked",),
+        (b"Transfer-Encoding: gzip", b"Content-Length: 1", b"Content-Length: 2"),
+    ],
+)
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 Connection established", b"HTTP/1.1 299"])
+def test_a_good_answer_to_connect_has_no_content(start: bytes, lines: tuple[bytes, ...]) -> None:
+    assert parse(start, *lines, method=b"CONNECT").length == 0
+
+
+def test_any_other_answer_to_connect_has_content() -> None:
+    assert parse(b"HTTP/1.1 403 Forbidden", b"Content-Length: 5", method=b"CONNECT").length == 5
+    assert parse(b"HTTP/1.1 502 Bad Gateway", b"Transfer-Encoding: chunked", method=b"CONNECT").length == CHUNKED
+    assert parse(b"HTTP/1.1 302 Found", method=b"CONNECT").length == UNTIL_CLOSE

@@ -310,3 +310,29 @@ def test_any_target(method: bytes, text: str) -> None:
         assert parse_authority(target.authority) == Authority(
             target.host, target.port if b":" in target.authority.rpartition(b"]")[2] else 0, target.authority
         )
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "address", "authority"),
+    [
+        (b"GET", b"http://0x7f.1/a?b", "127.0.0.1", b"127.0.0.1"),
+        (b"GET", b"http://0x7f.1:80/a?b", "127.0.0.1", b"127.0.0.1"),
+        (b"GET", b"http://0x7f.1:443/a?b", "127.0.0.1", b"127.0.0.1:443"),
+        (b"GET", b"https://0x7f.1:443/a?b", "127.0.0.1", b"127.0.0.1"),
+        (b"GET", b"https://[2001:db8:0::1]/a?b", "2001:db8::1", b"[2001:db8::1]"),
+        (b"CONNECT", b"0x7f.1:443", "127.0.0.1", b"127.0.0.1:443"),
+        (b"CONNECT", b"[2001:db8:0::1]:80", "2001:db8::1", b"[2001:db8::1]:80"),
+    ],
+)
+def test_the_same_in_the_spelling_that_was_judged(method: bytes, target: bytes, address: str, authority: bytes) -> None:
+    parsed = parse_target(method, target)
+    there = parsed.at(address)
+    assert (there.host, there.authority) == (address, authority)
+    assert (there.form, there.scheme, there.port, there.path) == (
+        parsed.form,
+        parsed.scheme,
+        parsed.port,
+        parsed.path,
+    )
+    assert parse_target(method, target) == parsed
+    assert there.at(address) is there

@@ -10,6 +10,7 @@ import pytest
 
 from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.record.finished import FinishedExchange
+from twistedproxy.routes.route import Route
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Finished:
     connect_seconds: float = 0.01
     first_byte_seconds: float = 0.0305
     upstream_address: str = "203.0.113.9:80"
+    route: Route | None = None
     reused: bool = False
     reason: str = ""
     detail: str = ""

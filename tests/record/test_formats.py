@@ -24,6 +24,8 @@ from twistedproxy.record.formats import (
     SquidFormat,
     access_format,
 )
+from twistedproxy.routes.route import Route
+from twistedproxy.settings.parents import ParentAddress
 
 Make = Callable[..., FinishedExchange]
 
@@ -40,6 +42,8 @@ UNREADABLE: dict[str, Any] = {
     "bytes_from_upstream": 0,
 }
 AGENT = b"Mozilla/5.0 (X11; Linux x86_64)"
+
+OFFICE = Route("office", (ParentAddress("http", "proxy.example", 3128),))
 
 SQUID_LINES: list[tuple[dict[str, Any], bytes]] = [
     (
@@ -112,6 +116,21 @@ SQUID_LINES: list[tuple[dict[str, Any], bytes]] = [
         (
             b"1795421523.125     42 192.0.2.7 TCP_TUNNEL_ABORTED/200 1270 GET http://origin.example/path?q=1 -"
             b" HIER_DIRECT/203.0.113.9 text/html client_left\n"
+        ),
+    ),
+    (
+        # From another proxy.
+        {"route": OFFICE},
+        (
+            b"1795421523.125     42 192.0.2.7 TCP_MISS/200 1270 GET http://origin.example/path?q=1 -"
+            b" FIRSTUP_PARENT/203.0.113.9 text/html\n"
+        ),
+    ),
+    (
+        {"route": OFFICE, "upstream_address": "", "status": 502, "reason": "parent_unreachable"},
+        (
+            b"1795421523.125     42 192.0.2.7 TCP_MISS/502 1270 GET http://origin.example/path?q=1 -"
+            b" HIER_NONE/- text/html parent_unreachable\n"
         ),
     ),
     (
@@ -227,7 +246,7 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"connect_seconds":0.01,"first_byte_seconds":0.0305,"kind":"forward","client_address":"192.0.2.7",'
             b'"client_port":40000,"user":null,"method":"GET","url":"http://origin.example/path?q=1",'
             b'"version":"HTTP/1.1","status":200,"bytes_from_client":101,"bytes_to_client":1270,'
-            b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80",'
+            b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80","route":null,'
             b'"reused":false,"content_type":"text/html; charset=utf-8","referer":null,'
             b'"user_agent":"Mozilla/5.0 (X11; Linux x86_64)","reason":null,"detail":null,"rule":null,'
             b'"list":null,"category":null}\n'
@@ -240,7 +259,7 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"connect_seconds":null,"first_byte_seconds":null,"kind":"answer","client_address":"192.0.2.7",'
             b'"client_port":40000,"user":null,"method":null,"url":null,'
             b'"version":null,"status":400,"bytes_from_client":101,"bytes_to_client":1270,'
-            b'"bytes_to_upstream":0,"bytes_from_upstream":0,"upstream_address":null,'
+            b'"bytes_to_upstream":0,"bytes_from_upstream":0,"upstream_address":null,"route":null,'
             b'"reused":false,"content_type":null,"referer":null,'
             b'"user_agent":null,"reason":"malformed_request","detail":"the method is empty","rule":null,'
             b'"list":null,"category":null}\n'
@@ -254,6 +273,7 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             "detail": "\u2028\udc80\U0001f600",
             "listed": Listed("ads", "", "a.example", True),
             "finished_at": 5000.1,
+            "route": OFFICE,
             "reused": True,
         },
         (
@@ -262,7 +282,7 @@ JSON_LINES: list[tuple[dict[str, Any], bytes]] = [
             b'"client_port":40000,"user":"\\u00e4lice","method":"GET",'
             b'"url":"http://origin.example/\\"\\r\\n\\u0000\\u007f\\u0085\\u00ff\\\\",'
             b'"version":"HTTP/1.1","status":200,"bytes_from_client":101,"bytes_to_client":1270,'
-            b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80",'
+            b'"bytes_to_upstream":133,"bytes_from_upstream":1180,"upstream_address":"203.0.113.9:80","route":"office",'
             b'"reused":true,"content_type":"text/html; charset=utf-8","referer":"http://before.example/",'
             b'"user_agent":null,"reason":null,"detail":"\\u2028\\\\udc80\\ud83d\\ude00","rule":null,'
             b'"list":"ads","category":null}\n'

@@ -211,15 +211,21 @@ def test_look_ups() -> None:
 
 
 def test_every_number_is_added_or_named() -> None:
-    by_name = {"listed", "limit_refusals", "limit_slowings", "lookups_failed"}
+    by_name = {"listed", "limit_refusals", "limit_slowings", "lookups_failed", "parent_failures", "parents_failing"}
     assert set(ADDED) | by_name | {"requests", "bytes", "phases", "lag"} == set(Statistics.__struct_fields__)
 
 
-@pytest.mark.parametrize("name", ["listed", "limit_refusals", "limit_slowings", "lookups_failed"])
+@pytest.mark.parametrize("name", ["listed", "limit_refusals", "limit_slowings", "lookups_failed", "parent_failures"])
 def test_counts_by_name_are_added(name: str) -> None:
     parts = [Statistics(**{name: {"a": 1, "b": 2}}), Statistics(**{name: {"b": 5}})]
     assert getattr(added_up(parts), name) == {"a": 1, "b": 7}
     assert getattr(grown(parts[0]), name) == {"a": 1, "b": 2}
+
+
+def test_who_fails_is_counted_by_worker_while_it_does() -> None:
+    parts = [Statistics(parents_failing={"office http://a:1": 1}), Statistics(parents_failing={"office http://a:1": 1})]
+    assert added_up(parts).parents_failing == {"office http://a:1": 2}
+    assert grown(parts[0]).parents_failing == {}
 
 
 def test_a_worker_that_has_said_nothing_yet(finished: Make) -> None:

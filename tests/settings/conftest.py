@@ -21,6 +21,7 @@ from twistedproxy.settings.kinds import MOST_WORKERS, choices
 from twistedproxy.settings.limits import LimitTable
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS
 from twistedproxy.settings.resolver import ResolverDomain
+from twistedproxy.settings.routes import RouteTable
 from twistedproxy.settings.types import DownstreamSettings, Settings
 from twistedproxy.settings.upstream_tls import UpstreamHost
 
@@ -128,6 +129,20 @@ LIMITS = st.builds(
     daily=st.just("5GiB"),
     when_over=st.sampled_from(("refuse", "slow")),
 )
+PARENTS = st.one_of(
+    st.lists(st.sampled_from(("http://a.example:3128", "https://[2001:db8::1]:443")), min_size=1, unique=True),
+    st.just(["socks5://192.0.2.1:1080"]),
+)
+ROUTES = st.one_of(
+    st.builds(RouteTable, name=st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,5}\Z"), parents=PARENTS.map(tuple)),
+    st.builds(
+        RouteTable,
+        name=st.just("secret"),
+        parents=PARENTS.map(tuple),
+        user=NAMES,
+        password_file=st.just("$CREDENTIALS_DIRECTORY/password"),
+    ),
+)
 RANGES = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
     lambda ends: f"{min(ends)}-{max(ends)}",
 )
@@ -190,6 +205,10 @@ def _values(key: Key) -> st.SearchStrategy[Any]:
             return st.from_regex(r"\A[A-Za-z']([ !#-Z^-~]{0,20}[a-z])?\Z")
         case "limits":
             return st.lists(LIMITS, max_size=3, unique_by=lambda one: one.name).map(tuple)
+        case "route":
+            return st.just("direct")
+        case "routes":
+            return st.lists(ROUTES, max_size=3, unique_by=lambda one: one.name).map(tuple)
         case "time zone":
             return st.sampled_from(("UTC", "Europe/Berlin"))
         case "blocklists":

@@ -88,6 +88,3 @@ def test_what_is_unwise() -> None:
         "access.rules (0 and 1) name users or groups, but there is no account: nobody is one of them."
     ]
     assert told(f'{named}[[accounts.static]]\nname = "ann"\npassword_file = "/x"\n') == []
-    assert told('[[access.rules]]\naction = "set"\nroute = "a"\n') == [
-        "route in access.rules (0) has no effect yet: nothing in this version goes by the names there.",
-    ]

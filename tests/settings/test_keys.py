@@ -8,7 +8,7 @@ from twistedproxy.settings.keys import about, keys, suggested_table, suggested_v
 
 
 def test_every_key_is_found_by_its_path() -> None:
-    assert len(keys()) == sum(map(len, tables().values())) == 133
+    assert len(keys()) == sum(map(len, tables().values())) == 137
     for path, key in keys().items():
         assert path == key.path == f"{key.table}.{key.name}"
         assert key in tables()[key.table]

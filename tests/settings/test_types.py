@@ -147,6 +147,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "learn_for": 86400.0,
         "portal": True,
     },
+    "routes": {"default": "direct", "tables": (), "timeout": 30.0, "retry_after": 30.0},
     "http2": {
         "with_clients": True,
         "with_servers": "mirror",
@@ -165,6 +166,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "websocket_max_content": 16384,
     },
 }
+
+
+BESIDE = {"routes.default": '[[routes.tables]]\nname = "office"\nparents = ["http://proxy.example:3128"]\n'}
+"""What has to be there too for a key's example."""
 
 
 def test_the_keys_and_their_defaults() -> None:
@@ -201,7 +206,8 @@ def test_there_is_an_example_that_the_file_may_have(key: Key) -> None:
     for example in key.meta.examples:
         value = key.kind.read(example)
         assert value != key.default
-        loaded = load(f"[{key.table}]\n{key.name} = {key.kind.spell(value)}\n", "a.toml")
+        text = f"[{key.table}]\n{key.name} = {key.kind.spell(value)}\n{BESIDE.get(key.path, '')}"
+        loaded = load(text, "a.toml")
         assert getattr(getattr(loaded.settings, key.table), key.name) == msgspec.convert(value, key.annotation)
 
 

@@ -81,7 +81,7 @@ def test_sessions_belong_to_one_origin(make_side: Make, first: Any, second: Any)
 def test_sessions_end_with_the_settings(make_side: Make) -> None:
     side, server = make_side(), server_named("a.example")
     meet(side, server)
-    assert not resumed(meet(side.under(side._trust), server)[1])
+    assert not resumed(meet(side.under(side.trust), server)[1])
 
 
 def test_sessions_end_with_the_certificate(make_side: Make) -> None:

@@ -21,7 +21,7 @@ ONLY_HTTP2 = context(AUTHORITY, b"h2", refuses=True)
 GET = b"GET https://origin.test/page?q HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST https://origin.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 ALWAYS = ("http2.with_servers", "always")
-KEY = ("https", "origin.test", 443)
+KEY = ("https", "origin.test", 443, "")
 
 
 @pytest.fixture(autouse=True)

@@ -138,7 +138,7 @@ def test_a_fault_in_dialing_is_an_answer(count: int, logged_errors: object) -> N
     assert len(logged_errors.flush(ZeroDivisionError)) == count  # type: ignore[attr-defined]  # the fixture's own type
 
 
-KEY = ("http", "origin.test", 80)
+KEY = ("http", "origin.test", 80, "")
 
 
 def test_other_workers_take_up_room() -> None:

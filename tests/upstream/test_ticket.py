@@ -29,7 +29,7 @@ class Asked:
 
 
 def ticket(asked: Asked, client: str = "192.0.2.7") -> Ticket:
-    return Ticket(asked, ("https", "origin.test", 443), asked, Wire().plane.snapshot, client, False)
+    return Ticket(asked, ("https", "origin.test", 443, ""), asked, Wire().plane.snapshot, client, False)
 
 
 def test_it_is_served_and_then_over() -> None:

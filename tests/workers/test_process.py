@@ -279,7 +279,7 @@ async def test_logs_that_were_moved(crew: Crew, make_orders: MakeOrders, tmp_pat
 @pytest_twisted.ensureDeferred
 async def test_pulse(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
     await crew.serve(make_orders(downstream__max_connections_per_client="64"))
-    elsewhere = Usage({"192.0.2.1": 5}, {("http", "a.test", 80): 7}, 9)
+    elsewhere = Usage({"192.0.2.1": 5}, {("http", "a.test", 80, ""): 7}, 9)
     with crew.client():
         await crew.connected(1, turn)
         answer = await crew.parent.ask(Pulse, elsewhere=elsewhere, complete=True)
@@ -288,7 +288,10 @@ async def test_pulse(crew: Crew, make_orders: MakeOrders, turn: Turn) -> None:
     assert report.statistics.descriptors > 3
     assert report.usage == Usage({"127.0.0.1": 1}, {}, 0)
     assert crew.real.factory.elsewhere == {"192.0.2.1": 5}
-    assert (crew.real.plane.pool._elsewhere, crew.real.plane.pool._all_elsewhere) == ({("http", "a.test", 80): 7}, 9)
+    assert (crew.real.plane.pool._elsewhere, crew.real.plane.pool._all_elsewhere) == (
+        {("http", "a.test", 80, ""): 7},
+        9,
+    )
     await crew.connected(0, turn)
 
 

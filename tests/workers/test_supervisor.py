@@ -244,7 +244,9 @@ async def test_logs_are_reopened(fleet: Fleet) -> None:
 async def test_each_learns_what_the_others_have(fleet: Fleet) -> None:
     await fleet.serve(workers=3)
     for number, one in enumerate(fleet.processes.all, 1):
-        one.far.report = Report(Statistics(), Usage({"192.0.2.1": number}, {("http", "a.test", 80): 10}, number * 100))
+        one.far.report = Report(
+            Statistics(), Usage({"192.0.2.1": number}, {("http", "a.test", 80, ""): 10}, number * 100)
+        )
     for _ in range(2):
         fleet.processes.advance(PULSE)
         await fleet.processes.settle()
@@ -252,7 +254,7 @@ async def test_each_learns_what_the_others_have(fleet: Fleet) -> None:
     assert [told[0] for told in heard] == [{"elsewhere": Usage(), "complete": False}] * 3
     elsewhere = [told[1]["elsewhere"] for told in heard]
     assert [(one.clients["192.0.2.1"], one.upstream) for one in elsewhere] == [(5, 500), (4, 400), (3, 300)]
-    assert [one.origins for one in elsewhere] == [{("http", "a.test", 80): 20}] * 3
+    assert [one.origins for one in elsewhere] == [{("http", "a.test", 80, ""): 20}] * 3
 
 
 LIMITS = '[{ name = "a", per = "client", connections = 5, daily = "1GiB" }]'

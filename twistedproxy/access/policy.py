@@ -101,6 +101,10 @@ class AccessPolicy:
             )
         if entries is None:
             raise errors.DestinationRefused(f"{address[:64]!r} is not an IP address")
+        self.check_not_own(address, port)
+
+    def check_not_own(self, address: str, port: int) -> None:
+        """Raise `DestinationRefused` where the proxy itself listens at this (resolved) address and port."""
         for listener in self.listeners.get(port, ()):
             if any(self._reaches(destination, listener) for destination in addresses_within(address)):
                 raise errors.DestinationRefused(f"{address} port {port} is this proxy itself")

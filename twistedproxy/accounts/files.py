@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from twistedproxy.accounts import hashes
-from twistedproxy.reading import EXPOSED, Unreadable, read_regular
+from twistedproxy.reading import EXPOSED, Unreadable, Unusable, read_regular
 from twistedproxy.settings.account_entries import check_group, check_name
 from twistedproxy.settings.paths import expand_credential
 from twistedproxy.settings.problems import Unfit
@@ -28,7 +28,7 @@ _DIGEST: Final = re.compile(rb"[0-9a-fA-F]{64}")
 _MD5: Final = re.compile(rb"[0-9a-fA-F]{32}")
 
 
-class AccountsError(Exception):
+class AccountsError(Unusable):
     """The accounts that the settings name cannot be used. The text says which, and why, a line for each mistake."""
 
 

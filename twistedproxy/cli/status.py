@@ -119,6 +119,8 @@ def _overview(status: Status) -> Facts:
         ("resolver", status.name_servers or ["the system's"]),
         ("descriptors", f"{now.descriptors} of {now.descriptor_limit}"),
     ]
+    if now.parents_failing:
+        pairs.append(("parents failing", list(now.parents_failing)))
     if now.log_lines_lost:
         pairs.append(("log lines lost", str(now.log_lines_lost)))
     return Facts(pairs)

@@ -180,6 +180,16 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
         )
         for name, what in (("refusals", "refused or cut"), ("slowings", "made wait or rest"))
     ]
+    parent_failures = CounterMetricFamily(
+        f"{prefix}_parent_failures",
+        f"Times that a parent of a route could not be used: {whose}.",
+        labels=(*names, "route", "parent"),
+    )
+    parent_failing = GaugeMetricFamily(
+        f"{prefix}_parent_failing",
+        f"Workers that have a parent of a route come after its others, because it failed: {whose}.",
+        labels=(*names, "route", "parent"),
+    )
     phases = HistogramMetricFamily(
         f"{prefix}_phase_seconds",
         f"How long requests and tunnels took, and parts of them: {whose}.",
@@ -202,12 +212,16 @@ def _traffic(prefix: str, whose: str, names: tuple[str, ...], parts: _Parts) -> 
         for family, counts in zip(by_limit, (statistics.limit_refusals, statistics.limit_slowings), strict=True):
             for name, count in counts.items():
                 family.add_metric((*labels, name), count)
+        for name, count in statistics.parent_failures.items():
+            parent_failures.add_metric((*labels, *name.split(" ", 1)), count)
+        for name, count in statistics.parents_failing.items():
+            parent_failing.add_metric((*labels, *name.split(" ", 1)), count)
         for phase, histogram in statistics.phases.items():
             buckets = list(zip(_LIMITS, map(float, accumulate(histogram.counts)), strict=True))
             phases.add_metric((*labels, phase), buckets, histogram.total)
         upstream.add_metric((*labels, "in_use"), statistics.upstream_open - statistics.upstream_idle)
         upstream.add_metric((*labels, "idle"), statistics.upstream_idle)
-    yield from (requests, moved, listed, failed, *by_limit, phases, upstream)
+    yield from (requests, moved, listed, failed, *by_limit, parent_failures, parent_failing, phases, upstream)
     for attribute, name, what in _COUNTERS:
         counter = CounterMetricFamily(f"{prefix}_{name}", f"{what}: {whose}.", labels=names)
         for labels, statistics in parts:

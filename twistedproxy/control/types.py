@@ -231,7 +231,7 @@ class Step(msgspec.Struct):
     """
 
     stage: Literal[
-        "name", "client", "account", "port", "rule", "list", "limit", "look-up", "destination", "interception"
+        "name", "client", "account", "port", "rule", "list", "limit", "route", "look-up", "destination", "interception"
     ]
     decision: Literal["allowed", "denied", "asked", "set", "no match", "open", "failed", "looked into", "left alone"]
     by: str

@@ -211,6 +211,9 @@ def parse_response_head(head: bytes, limits: HeadLimits, request_method: bytes) 
 
     if status < 200 or status in (204, 304) or request_method == b"HEAD":
         length = 0
+    elif request_method == b"CONNECT" and status < 300:
+        # What follows is the tunnel's, whatever the fields say (RFC 9110 section 9.3.6).
+        length = 0
     elif b"transfer-encoding" in index:
         if not minor:
             raise ResponseError("an HTTP/1.0 answer has a Transfer-Encoding")

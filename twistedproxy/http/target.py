@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -61,6 +61,15 @@ class Target:
     port: int
     path: bytes
     authority: bytes
+
+    def at(self, address: str) -> Target:
+        """The same at ``address``, the canonical spelling of what its host is."""
+        if address == self.host:
+            return self
+        host = f"[{address}]" if ":" in address else address
+        is_default = bool(self.scheme) and self.port == _SCHEMES[self.scheme.encode("ascii")][1]
+        authority = host if is_default else f"{host}:{self.port}"
+        return replace(self, host=address, authority=authority.encode("ascii"))
 
 
 def parse_authority(text: bytes) -> Authority | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from twistedproxy.access.blocklists.lists import Listed
+from twistedproxy.routes.route import Route
 
 NOT_APPLICABLE = -1.0
 """The duration of a phase that this exchange did not pass through."""
@@ -116,6 +117,11 @@ class FinishedExchange(Protocol):
     @property
     def upstream_address(self) -> str:
         """The address connected to, and its port: ``1.2.3.4:80``, ``[2001:db8::1]:80``; empty when none."""
+        ...
+
+    @property
+    def route(self) -> Route | None:
+        """The route that it went by; None when it went to the origin itself. The address connected to is a parent's."""
         ...
 
     @property

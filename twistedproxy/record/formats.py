@@ -10,7 +10,8 @@ userinfo of a URL, and none that a hostile client or origin could tear or forge:
         1795421523.123     42 192.0.2.7 TCP_MISS/200 1270 GET http://a.test/ - HIER_DIRECT/192.0.2.9 text/html
 
     Unix time of the end; milliseconds it took; client; result code and status (000 when nothing was sent);
-    bytes sent to the client; method; URL; user; how and where it was fetched; media type. An eleventh column
+    bytes sent to the client; method; URL; user; how and where it was fetched (HIER_DIRECT, or FIRSTUP_PARENT from
+    another proxy); media type. An eleventh column
     stands at the end only when something went wrong, and says what. Result codes: TCP_MISS (forwarded),
     TCP_TUNNEL, TCP_DENIED (refused by this proxy's settings: 403, 407, or the status of an access rule), NONE
     (any other answer of the proxy's own), each with _ABORTED when the client left before the end. A request
@@ -62,6 +63,11 @@ def _hierarchy(upstream_address: str) -> bytes:
     return b"HIER_DIRECT/" + _text_column(host) if host else b"HIER_NONE/-"
 
 
+def _parent(upstream_address: str) -> bytes:
+    host = upstream_address.rpartition(":")[0].strip("[]")
+    return b"FIRSTUP_PARENT/" + _text_column(host) if host else b"HIER_NONE/-"
+
+
 def _media_type(content_type: bytes) -> bytes:
     return column(content_type.partition(b";")[0].strip(b" \t"))
 
@@ -69,11 +75,12 @@ def _media_type(content_type: bytes) -> bytes:
 class SquidFormat:
     """Squid's native format, ``%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt`` and reason."""
 
-    __slots__ = ("_hierarchies", "_media_types", "_texts", "_words")
+    __slots__ = ("_hierarchies", "_media_types", "_parents", "_texts", "_words")
 
     def __init__(self) -> None:
         self._texts = Cached(_text_column)
         self._hierarchies = Cached(_hierarchy)
+        self._parents = Cached(_parent)
         self._media_types = Cached(_media_type)
         self._words = Cached(column)
 
@@ -113,7 +120,7 @@ class SquidFormat:
             words[exchange.method],
             url,
             words[exchange.user],
-            self._hierarchies[exchange.upstream_address],
+            (self._hierarchies if exchange.route is None else self._parents)[exchange.upstream_address],
             self._media_types[exchange.response_field(b"content-type")],
             last,
         )
@@ -195,6 +202,8 @@ class JSONLine(msgspec.Struct, gc=False):
     bytes_to_upstream: int
     bytes_from_upstream: int
     upstream_address: str | None
+    route: str | None
+    """The route that it went by, whose parent is at that address; null when it went to the origin itself."""
     reused: bool
     """Whether the connection to the origin came from the pool."""
     content_type: str | None
@@ -288,6 +297,7 @@ class JSONFormat:
             exchange.bytes_to_upstream,
             exchange.bytes_from_upstream,
             exchange.upstream_address or None,
+            exchange.route.name if exchange.route is not None else None,
             exchange.reused,
             words[exchange.response_field(b"content-type")],
             _as_text(without_userinfo(exchange.request_field(b"referer"))),

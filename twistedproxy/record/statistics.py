@@ -59,7 +59,8 @@ class Statistics(msgspec.Struct):
     connections are those that are open or being made, the idle ones included; ``upstream_waiting`` counts requests.
     ``lag`` is how late the reactor lately was at worst. ``lookups_made`` are those that somebody had to be asked for,
     ``lookups_failed`` counts by the reason in the access log, ``lookups`` are under way, and ``names_kept`` are in the
-    cache.
+    cache. ``parent_failures`` counts how often a parent of a route could not be used, and ``parents_failing`` the
+    workers that have it come last for now; both are named by the route, a space, and the parent.
     """
 
     requests: list[Requests] = []
@@ -72,6 +73,7 @@ class Statistics(msgspec.Struct):
     lookups_failed: dict[str, int] = {}
     limit_refusals: dict[str, int] = {}
     limit_slowings: dict[str, int] = {}
+    parent_failures: dict[str, int] = {}
     log_lines_lost: int = 0
     cpu_seconds: float = 0.0
 
@@ -80,6 +82,7 @@ class Statistics(msgspec.Struct):
     upstream_open: int = 0
     upstream_idle: int = 0
     upstream_waiting: int = 0
+    parents_failing: dict[str, int] = {}
     lookups: int = 0
     names_kept: int = 0
     lag: float = 0.0
@@ -233,12 +236,20 @@ _GROWING: Final = (
     "lookups_failed",
     "limit_refusals",
     "limit_slowings",
+    "parent_failures",
     "connections_accepted",
     "connections_refused",
     "log_lines_lost",
     "cpu_seconds",
 )
 
-_BY_NAME: Final = ("listed", "limit_refusals", "limit_slowings", "lookups_failed")
+_BY_NAME: Final = (
+    "listed",
+    "limit_refusals",
+    "limit_slowings",
+    "lookups_failed",
+    "parent_failures",
+    "parents_failing",
+)
 _APART: Final = ("requests", "bytes", "phases", "lag", *_BY_NAME)
 _ADDED: Final = tuple(name for name in Statistics.__struct_fields__ if name not in _APART)

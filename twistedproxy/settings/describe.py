@@ -14,18 +14,18 @@ from twistedproxy.settings.limits import LimitTable
 from twistedproxy.settings.log import NOWHERE, LogSettings
 from twistedproxy.settings.networks import CLIENT_SETS, only_loopback, reaches_everybody
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings
+from twistedproxy.settings.parents import DIRECT, is_exposed, read_parent
 from twistedproxy.settings.ports import ALL_PORTS
 from twistedproxy.settings.privacy_profiles import choices
 from twistedproxy.settings.quantities import duration_text, size_text
 from twistedproxy.settings.resolver import ResolverSettings
+from twistedproxy.settings.routes import RoutesSettings
 from twistedproxy.settings.spelling import printable
 from twistedproxy.settings.types import Settings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 WARNING = "warning: "
 EVERY_HOST = "*"
-WITHOUT_EFFECT = ("route",)
-"""The keys of an access rule that are kept, and that nothing goes by yet."""
 
 
 def describe(settings: Settings, ignored: Iterable[str] = ()) -> list[str]:
@@ -83,6 +83,7 @@ def warnings(settings: Settings, ignored: Iterable[str] = ()) -> Iterator[str]:
     yield from _about_messages(settings.log)
     yield from _about_upstream_tls(settings.upstream_tls)
     yield from _about_resolver(settings.resolver)
+    yield from _about_routes(settings)
     yield from _about_lists(settings)
     yield from _about_limits(settings)
     exposed = [
@@ -106,13 +107,6 @@ def _about_rules(access: AccessSettings, accounts: AccountsSettings) -> Iterator
     ]
     if who and not has_accounts(accounts):
         yield f"access.rules ({_joined(who)}) name users or groups, but there is no account: nobody is one of them."
-    for key in WITHOUT_EFFECT:
-        numbers = [str(number) for number, rule in enumerate(access.rules) if getattr(rule, key)]
-        if numbers:
-            yield (
-                f"{key} in access.rules ({_joined(numbers)}) has no effect yet: nothing in this version goes by the "
-                "names there."
-            )
 
 
 def _rules(access: AccessSettings) -> Iterator[str]:
@@ -228,6 +222,33 @@ def _about_resolver(resolver: ResolverSettings) -> Iterator[str]:
         )
 
 
+def _about_routes(settings: Settings) -> Iterator[str]:
+    rules = settings.access.rules
+    given = {settings.routes.default, *(rule.route for rule in rules)}
+    for route in settings.routes.tables:
+        if route.name not in given:
+            yield f"the route {route.name} is taken by nobody: it is not routes.default, and no access rule gives it."
+        exposed = [parent for parent in route.parents if is_exposed(read_parent(parent))]
+        if route.user and exposed:
+            yield f"the password of the route {route.name} can be read on the way to {_joined(exposed)}."
+    late = [str(number) for number, rule in enumerate(rules) if rule.destinations or rule.not_destinations]
+    if late and given - {"", DIRECT}:
+        yield (
+            f"access.rules ({_joined(late)}) ask for the destination, which is not known of names that a parent looks "
+            "up: on such a route they fit no name."
+        )
+
+
+def _routes(routes: RoutesSettings) -> Iterator[str]:
+    if not routes.tables:
+        return
+    default = "to the servers themselves" if routes.default == DIRECT else f"on by the route {routes.default}"
+    yield f"Where no rule says otherwise, requests go {default}."
+    for route in routes.tables:
+        whose = f" as {route.user}" if route.user else ""
+        yield f"The route {route.name} leads by {' or else '.join(route.parents)}{whose}."
+
+
 def _resolver(resolver: ResolverSettings) -> Iterator[str]:
     for domain in resolver.domains:
         yield f"Names in {_joined(domain.names)} are looked up at {_joined(domain.servers)}."
@@ -273,6 +294,7 @@ def _meaning(settings: Settings) -> Iterator[str]:
     which = f"the one in {path}" if path else "its own, which is made when it is first asked for"
     yield f"Its certificate authority is {which}."
     yield from _resolver(settings.resolver)
+    yield from _routes(settings.routes)
     yield from _upstream_tls(settings.upstream_tls)
     yield from _intercept(settings.intercept)
     yield from map(_limit, settings.limits.tables)

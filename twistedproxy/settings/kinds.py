@@ -36,6 +36,7 @@ from twistedproxy.settings.hosts import check_host
 from twistedproxy.settings.limit_tables import check_limit
 from twistedproxy.settings.name_servers import check_name_server, check_resolver_domain
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network, check_own_address
+from twistedproxy.settings.parents import check_route, check_route_name
 from twistedproxy.settings.paths import check_credential, check_path
 from twistedproxy.settings.ports import check_port
 from twistedproxy.settings.problems import Unfit
@@ -248,6 +249,11 @@ def _named_apart(what: str) -> Read:
     return read
 
 
+def _route(value: object) -> object:
+    check_route_name(value)
+    return value
+
+
 def _zone(value: object) -> object:
     check_zone(value)
     return value
@@ -331,6 +337,8 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             Kind("realm", "a string", _realm),
             Kind("blocklists", "a list of tables", _named_apart("list"), each=check_blocklist),
             Kind("limits", "a list of tables", _named_apart("limit"), each=check_limit),
+            Kind("route", 'the name of a route such as "direct"', _route),
+            Kind("routes", "a list of tables", _named_apart("route"), each=check_route),
             Kind("time zone", "a string", _zone),
             Kind("workers", f'an integer from 1 to {MOST_WORKERS}, or "auto"', _workers),
             Kind(

@@ -25,9 +25,10 @@ from twistedproxy.settings.keys import (
 )
 from twistedproxy.settings.kinds import expectation, nearest_choice
 from twistedproxy.settings.locate import Places
+from twistedproxy.settings.parents import DIRECT
 from twistedproxy.settings.problems import Problem, SettingsError, Unfit
 from twistedproxy.settings.quantities import size_text
-from twistedproxy.settings.spelling import printable, shown
+from twistedproxy.settings.spelling import printable, shown, toml_string
 from twistedproxy.settings.syntax import decode, parse
 from twistedproxy.settings.types import Settings
 
@@ -89,6 +90,10 @@ class _Place:
 
     def __str__(self) -> str:
         return self.source.name if self.line is None else f"{self.source.name}:{self.line}"
+
+
+_Named = tuple[str, int | None, str, object]
+"""Where something is named: the key, the entry, the key in that; and the name."""
 
 
 class _Faults(Exception):
@@ -236,7 +241,7 @@ class Merging:
     def _check_together(self) -> None:
         """Refuse what each key allows by itself but the two of them do not."""
         self._check_listeners()
-        self._check_limits()
+        self._check_names()
         target, head = "downstream.max_target_size", "downstream.max_head_size"
         # What cannot be read may have made them fit.
         if self._missing or any(".".join(problem.path) in (target, head) for _, problem in self._problems):
@@ -270,23 +275,40 @@ class Merging:
                 message = f"expected one of {others}, got {shown(named)}"
                 self._refuse(self._set_at[path].source, tuple(path.split(".")), message, entry, within)
 
-    def _check_limits(self) -> None:
-        """Refuse rules that give limits that there are not."""
-        tables = "limits.tables"
-        if self._missing or any(".".join(one.path) == tables for _, one in self._problems):
-            return
-        limits, rules = self._values.get(tables, ()), self._values.get("access.rules", ())
-        assert isinstance(limits, tuple)
-        assert isinstance(rules, tuple)
-        known = [limit["name"] for limit in limits]
-        for number, rule in enumerate(rules):
-            for place, name in enumerate(rule.get("limits", ())):
+    def _check_names(self) -> None:
+        """Refuse rules that give limits or routes that there are not, and such a route for everybody."""
+        asked: dict[str, list[_Named]] = {
+            "limits.tables": list(self._given_by_rules("limits")),
+            "routes.tables": list(self._given_by_rules("route")),
+        }
+        default = self._values.get("routes.default")
+        if default is not None:
+            asked["routes.tables"].append(("routes.default", None, "", default))
+        for named, those in asked.items():
+            if self._missing or any(".".join(one.path) == named for _, one in self._problems):
+                continue
+            entries = self._values.get(named, ())
+            assert isinstance(entries, tuple)
+            known = [entry["name"] for entry in entries]
+            if named == "routes.tables":
+                known.append(DIRECT)
+            for path, number, within, name in those:
                 if name not in known:
-                    close = get_close_matches(name, known, 1, 0.6)
-                    hint = _in_brackets(f'did you mean "{close[0]}"?' if close else "")
-                    message = f"expected the name of one of {tables}, got {shown(name)}{hint}"
-                    source = self._set_at["access.rules"].source
-                    self._refuse(source, ("access", "rules"), message, number, f"limits[{place}]")
+                    close = get_close_matches(str(name), known, 1, 0.6)
+                    hint = _in_brackets(f"did you mean {toml_string(close[0])}?" if close else "")
+                    message = f"expected the name of one of {named}, got {shown(name)}{hint}"
+                    self._refuse(self._set_at[path].source, tuple(path.split(".")), message, number, within)
+
+    def _given_by_rules(self, key: str) -> Iterator[_Named]:
+        """Where rules give something by ``key``."""
+        rules = self._values.get("access.rules", ())
+        assert isinstance(rules, tuple)
+        for number, rule in enumerate(rules):
+            given = rule.get(key, ())
+            if isinstance(given, str):
+                yield "access.rules", number, key, given
+            else:
+                yield from (("access.rules", number, f"{key}[{place}]", name) for place, name in enumerate(given))
 
     def _listeners_named(self) -> Iterator[tuple[str, int, str, object]]:
         """Where other keys name a listener: the key, the entry, the key in that, and what stands there."""

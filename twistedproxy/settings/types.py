@@ -1,9 +1,9 @@
 """The settings: one frozen struct for each room of the house, one field for each key of the file.
 
 These types, with those of `access`, `accounts`, `blocklists`, `http2`, `interception`, `limits`, `log`, `operation`,
-`privacy`, `resolver` and `upstream_tls`, are the only place where a key, its default, its limits and its description
-stand. The file is checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are made from
-them. Durations are float seconds and sizes int bytes once they are loaded.
+`privacy`, `resolver`, `routes` and `upstream_tls`, are the only place where a key, its default, its limits and its
+description stand. The file is checked against them, and ``docs/settings.md`` and the output of ``--print-settings`` are
+made from them. Durations are float seconds and sizes int bytes once they are loaded.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from twistedproxy.settings.log import LogSettings
 from twistedproxy.settings.operation import ControlSettings, ServiceSettings, TLSSettings
 from twistedproxy.settings.privacy import PrivacySettings
 from twistedproxy.settings.resolver import ResolverSettings
+from twistedproxy.settings.routes import RoutesSettings
 from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 _KIB = 1024
@@ -154,8 +155,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     max_connections_per_origin: Annotated[
         int,
         count(
-            "How many connections may be open at the same time to one origin (scheme, host and port). At "
-            "the limit requests to it wait for `wait_timeout`.",
+            "How many connections may be open at the same time to one origin (scheme, host and port), or to the "
+            "parents of one route (`routes`) for all http:// requests. At the limit requests to it wait for "
+            "`wait_timeout`.",
             examples=[32],
         ),
     ] = 256
@@ -302,6 +304,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     upstream: UpstreamSettings = UpstreamSettings()
     upstream_tls: UpstreamTLSSettings = UpstreamTLSSettings()
     resolver: ResolverSettings = ResolverSettings()
+    routes: RoutesSettings = RoutesSettings()
     tunnel: TunnelSettings = TunnelSettings()
     access: AccessSettings = AccessSettings()
     accounts: AccountsSettings = AccountsSettings()

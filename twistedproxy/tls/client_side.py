@@ -33,7 +33,7 @@ MOST_NAMED: Final = 1000
 # 112 bits and more: OpenSSL then refuses RSA and DH below 2048 bits, EC below 224, and SHA-1.
 _CIPHERS: Final = b"DEFAULT:@SECLEVEL=2"
 
-Origin: TypeAlias = tuple[str, int, tuple[bytes, ...]]
+Origin: TypeAlias = tuple[str, int, tuple[bytes, ...], str]
 
 
 class ClientSide:
@@ -50,7 +50,7 @@ class ClientSide:
         settings = trust.settings
         self.strict = settings.strict
         self.max_intermediates = settings.max_intermediates
-        self._trust = trust
+        self.trust = trust
         self._key_log = key_log
         self._system = system or SystemAnchors()
         self._seconds = seconds
@@ -61,15 +61,20 @@ class ClientSide:
         self._names: OrderedDict[tuple[str, int], LeafNames | x509.Certificate] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<ClientSide {self._trust!r} contexts={len(self._contexts)} {self._sessions!r}>"
+        return f"<ClientSide {self.trust!r} contexts={len(self._contexts)} {self._sessions!r}>"
 
     def under(self, trust: Trust) -> ClientSide:
         """One that goes by other settings, and knows nothing yet of any server."""
         return ClientSide(trust, key_log=self._key_log, system=self._system, seconds=self._seconds)
 
-    def creator(self, host: str, port: int, protocols: tuple[bytes, ...]) -> IOpenSSLClientConnectionCreator:
-        """What makes connections to ``host`` that offer ``protocols`` (RFC 7301), the preferred one first."""
-        return _Creator(self, host, port, protocols)
+    def creator(
+        self, host: str, port: int, protocols: tuple[bytes, ...], route: str = ""
+    ) -> IOpenSSLClientConnectionCreator:
+        """What makes connections to ``host`` that offer ``protocols`` (RFC 7301), the preferred one first.
+
+        A session is resumed only on the same ``route``: on another it would tell that both are ours.
+        """
+        return _Creator(self, host, port, protocols, route)
 
     def leaf_names(self, host: str, port: int) -> LeafNames | None:
         """The names for a leaf in the place of the certificate that the server has shown; None while none was seen."""
@@ -82,17 +87,17 @@ class ClientSide:
                 return None
         return shown
 
-    def connection(self, host: str, port: int, protocols: tuple[bytes, ...]) -> SSL.Connection:
+    def connection(self, host: str, port: int, protocols: tuple[bytes, ...], route: str = "") -> SSL.Connection:
         """A connection that has yet to be made; for `creator`."""
         identity = Identity(host)
-        policy = self._trust.policy(host)
+        policy = self.trust.policy(host)
         connection = HandshakeConnection(self._context(policy), None)
         connection.set_connect_state()
         if identity.server_name is not None:
             connection.set_tlsext_host_name(identity.server_name)
         if protocols:
             connection.set_alpn_protos(list(protocols))
-        origin: Origin = (host, port, protocols)
+        origin: Origin = (host, port, protocols, route)
         handshake = Handshake(self, origin, identity, policy)
         kept = self._sessions.take(origin)
         if kept is not None:
@@ -114,7 +119,7 @@ class ClientSide:
 
     def completed(self, handshake: Handshake, leaf: x509.Certificate) -> None:
         """The server of ``handshake`` has proved who it is with ``leaf``."""
-        host, port, _protocols = handshake.origin
+        host, port, _protocols, _route = handshake.origin
         origin = (canonical_host(host), port)
         self._names[origin] = leaf
         self._names.move_to_end(origin)
@@ -128,8 +133,8 @@ class ClientSide:
     # ------------------------------------------------------------ contexts
 
     def _anchors(self, policy: Policy) -> Anchors:
-        anchors = self._trust.anchors.and_also(policy.own_anchors)
-        return anchors.and_also(self._system.anchors()) if self._trust.settings.system_anchors else anchors
+        anchors = self.trust.anchors.and_also(policy.own_anchors)
+        return anchors.and_also(self._system.anchors()) if self.trust.settings.system_anchors else anchors
 
     def _context(self, policy: Policy) -> SSL.Context:
         context = self._contexts.get(policy)
@@ -139,7 +144,7 @@ class ClientSide:
 
     def _new_context(self, policy: Policy) -> SSL.Context:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        lowest, highest = self._trust.versions
+        lowest, highest = self.trust.versions
         context.set_min_proto_version(lowest)
         context.set_max_proto_version(highest)
         context.set_cipher_list(_CIPHERS)
@@ -163,9 +168,9 @@ class ClientSide:
 class _Creator:
     """Makes connections to one origin."""
 
-    def __init__(self, side: ClientSide, host: str, port: int, protocols: tuple[bytes, ...]) -> None:
+    def __init__(self, side: ClientSide, host: str, port: int, protocols: tuple[bytes, ...], route: str) -> None:
         self._side = side
-        self._origin: Origin = (host, port, protocols)
+        self._origin: Origin = (host, port, protocols, route)
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         return self._side.connection(*self._origin)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from twistedproxy.access.hosts import HostSet
-from twistedproxy.reading import Unreadable, read_regular
+from twistedproxy.reading import Unreadable, Unusable, read_regular
 from twistedproxy.settings.load import Fault
 from twistedproxy.settings.paths import expand_credential
 from twistedproxy.settings.problems import Unfit
@@ -34,7 +34,7 @@ _EXPOSED: Final = "has a private key that everybody can read: chmod o-rwx it, or
 _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 
-class TrustError(Exception):
+class TrustError(Unusable):
     """A file that the settings name cannot be used. The text says which, and why."""
 
 

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
+from twistedproxy.access.addresses import with_port
 from twistedproxy.errors import ProxyError
 from twistedproxy.http.message import FieldLine, Fields, RequestHead, ResponseHead
 from twistedproxy.http.target import Target
 
-Key = tuple[str, str, int]
-"""Scheme, host and port: what a connection can be used for."""
+Key = tuple[str, str, int, str]
+"""Scheme, host and port, and the name of the route that leads there: what a connection can be used for.
+
+The route is empty where it leads there directly. Without a host it is a connection to a parent of the route, for all
+requests that it forwards.
+"""
 
 MAX_INTERIM_RESPONSES: Final = 100
 """Interim (1xx) responses that an origin may send before its final one."""
+
+
+def key_text(key: Key) -> str:
+    """What a person calls it."""
+    scheme, host, port, route = key
+    if not host:
+        return f"the parents of the route {route}"
+    return f"{scheme}://{with_port(host, port)}{f' by the route {route}' if route else ''}"
 
 
 class ResponseListener(Protocol):

@@ -2,7 +2,8 @@
 
 Whatever is asked for, by whatever method, is resolved, judged by its addresses, and connected to at exactly
 the addresses that were judged. A name is looked up once for that, so that an answer which changes meanwhile
-changes nothing.
+changes nothing. Where the way leads by other proxies, only these are looked up and connected to here, and their
+names and addresses are judged by nobody but the operator, who has named them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from twistedproxy import errors
+from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.upstream.connector import Connected, Connector
 from twistedproxy.upstream.literals import ResolvedAddress
+from twistedproxy.upstream.parents import Parents
 from twistedproxy.upstream.resolver import Addresses, Resolver
 
 
@@ -30,10 +33,12 @@ Dialed = Connected
 
 
 class Dialer:
-    """Opens connections to origins; see the head of the module."""
+    """Opens connections to origins; see the head of the module. ``key_log`` gets the secrets of TLS with parents."""
 
-    def __init__(self, resolver: Resolver, connector: Connector) -> None:
+    def __init__(self, resolver: Resolver, connector: Connector, key_log: KeyLog | None = None) -> None:
         self.resolver = resolver
+        self.parents = Parents(connector.reactor, connector.deadlines, self.dial, key_log)
+        """The way by other proxies."""
         self._connector = connector
 
     def __repr__(self) -> str:

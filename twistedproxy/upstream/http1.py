@@ -30,7 +30,7 @@ from twistedproxy.http.writer import chunk_bytes, last_chunk_bytes, request_byte
 from twistedproxy.sending import Sender, sender_for
 from twistedproxy.settings.types import Settings
 from twistedproxy.tls.handshakes import openssl_words
-from twistedproxy.upstream.carrier import MAX_INTERIM_RESPONSES, Key, ResponseListener
+from twistedproxy.upstream.carrier import MAX_INTERIM_RESPONSES, Key, ResponseListener, key_text
 
 # A SETTINGS frame, of the connection (RFC 9113 sections 4.1 and 6.5).
 _HTTP2 = re.compile(rb"\0..\x04\0\0\0\0\0", re.DOTALL)
@@ -83,9 +83,8 @@ class UpstreamConnection(TwistedProtocol):
         self._personal = False
 
     def __repr__(self) -> str:
-        scheme, host, port = self.key
         state = "closed" if self._closed else "busy" if self._listener else "idle"
-        return f"<UpstreamConnection {scheme}://{host}:{port} at {self.address} {state} exchanges={self.exchanges}>"
+        return f"<{type(self).__name__} {key_text(self.key)} at {self.address} {state} exchanges={self.exchanges}>"
 
     def connectionMade(self) -> None:
         self._sender = sender_for(self.transport, self._drained, self._broken, self._deadlines.turn)
@@ -110,9 +109,13 @@ class UpstreamConnection(TwistedProtocol):
         if b"authorization" in head.fields.index:
             self._personal = self._personal or authenticates_connection(head)
         section = forwarded_request_section(head, target.authority, via, upgrade)
-        self._sender.write(request_bytes(head.method, target.path, section))
+        self._sender.write(self._head_bytes(head.method, target, section))
         # The origin cannot be expected to answer before it has heard the question: see `send_end`.
         self._deadlines.suspend(self)
+
+    def _head_bytes(self, method: bytes, target: Target, section: bytes) -> bytes:
+        """A request's head as an origin gets it (RFC 9112 section 3.2.1)."""
+        return request_bytes(method, target.path, section)
 
     def send_content(self, content: bytes) -> None:
         self._sender.write(chunk_bytes(content) if self._request_length == CHUNKED else content)

@@ -21,7 +21,7 @@ from twistedproxy.http2.session import Session, SessionError, SessionLimits
 from twistedproxy.http2.stream import Stream
 from twistedproxy.sending import Sender, sender_for
 from twistedproxy.settings.types import Settings
-from twistedproxy.upstream.carrier import Key
+from twistedproxy.upstream.carrier import Key, key_text
 from twistedproxy.upstream.http2_stream import UpstreamStream
 
 LINGER: Final = 2.0
@@ -85,10 +85,9 @@ class SharedConnection(TwistedProtocol):
         self._closed = False
 
     def __repr__(self) -> str:
-        scheme, host, port = self.key
         state = "closed" if self._closed else "idle" if self.idle else f"streams={len(self._session.streams)}"
         retired = " retired" if self._retired and not self._closed else ""
-        return f"<SharedConnection {scheme}://{host}:{port} at {self.address} {state}{retired}>"
+        return f"<SharedConnection {key_text(self.key)} at {self.address} {state}{retired}>"
 
     @property
     def _transport(self) -> Any:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
@@ -20,10 +19,12 @@ from twisted.python.failure import Failure
 
 from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import OutOfDescriptors, ProxyError
+from twistedproxy.routes.route import Route
 from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.records import Records
 from twistedproxy.tls_transport import TLSTransportFactory
-from twistedproxy.upstream.carrier import Key
+from twistedproxy.upstream.adopting import Only, adopt
+from twistedproxy.upstream.carrier import Key, key_text
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.handshake import Handshake
@@ -58,6 +59,7 @@ class Making:
         "key",
         "may_be_shared",
         "over",
+        "route",
         "ticket",
     )
 
@@ -66,6 +68,9 @@ class Making:
     def __init__(self, maker: Maker, reactor: Any, deadlines: Deadlines, ticket: Ticket) -> None:
         self.key: Key = ticket.key
         self.ticket: Ticket | None = ticket
+        routes = ticket.snapshot.routes
+        self.route: Route | None = routes.taken(self.key[3]) if routes is not None and self.key[3] else None
+        """The way there, where that is not the direct one."""
         self.followers: list[Ticket] = []
         self.over = False
         self.may_be_shared = False
@@ -78,8 +83,7 @@ class Making:
         ticket.making = self
 
     def __repr__(self) -> str:
-        scheme, host, port = self.key
-        return f"<Making {scheme}://{host}:{port} followers={len(self.followers)}>"
+        return f"<Making {key_text(self.key)} followers={len(self.followers)}>"
 
     @property
     def snapshot(self) -> Snapshot:
@@ -95,9 +99,13 @@ class Making:
         """Begin. ``tls`` makes what secures the connection."""
         ticket = self.ticket
         assert ticket is not None
-        self._dialing = dialing = dialer.dial(
-            self.key[1], self.key[2], ticket.destinations or ticket.snapshot.access, connect_timeout, ticket.client
-        )
+        host, port = self.key[1:3]
+        if self.route is not None:
+            dialing = dialer.parents.connect(self.route, host, port, ticket.snapshot)
+        else:
+            policy = ticket.destinations or ticket.snapshot.access
+            dialing = dialer.dial(host, port, policy, connect_timeout, ticket.client)
+        self._dialing = dialing
         dialing.addCallbacks(self._dialed, self._not_dialed, callbackArgs=(tls,))
         dialing.addErrback(self._broke)
 
@@ -117,20 +125,17 @@ class Making:
                     self._deadlines, timeout, lambda protocol: self._secured(address, protocol), self._failed
                 )
                 factory = TLSTransportFactory(
-                    tls(), True, _Only(speaker), self._reactor, self._deadlines.turn, self._maker.records
+                    tls(), True, Only(speaker), self._reactor, self._deadlines.turn, self._maker.records
                 )
             else:
                 speaker = self._maker.speaker(self, address, None)
-                factory = _Only(speaker)
-            # The reactor's transport has its own duplicate of the descriptor.
-            self._reactor.adoptStreamConnection(sock.fileno(), sock.family, factory)
+                factory = Only(speaker)
+            adopt(self._reactor, sock, factory)
         except OSError as error:
             self._failed(OutOfDescriptors(str(error)))
         else:
             if self._handshake is None:
                 self._made(speaker)
-        finally:
-            sock.close()
 
     def _secured(self, address: str, protocol: bytes | None) -> None:
         handshake, self._handshake = self._handshake, None
@@ -187,15 +192,3 @@ class Making:
         if self._handshake is not None:
             self._handshake.give_up()
         self._maker.not_made(self, ProxyError())
-
-
-class _Only(ClientFactory):
-    """Makes the one protocol that there is already."""
-
-    noisy = False
-
-    def __init__(self, made: TwistedProtocol) -> None:
-        self._made = made
-
-    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:
-        return self._made

@@ -1,9 +1,9 @@
 """The connections to origins, shared by all clients: taken, given back, capped and thrown away here.
 
-Theory of operation. A connection belongs to a key: scheme, host and port. Idle ones wait, the newest on top, because
-that is the one the origin is least likely to have closed. An exchange that finds none idle gets a connection of its
-own, unless the key or the pool has as many as it may: then it waits its turn, for ``upstream.wait_timeout`` at most.
-Whatever comes free goes to who has waited longest for that key.
+Theory of operation. A connection belongs to a key: scheme, host, port and route. Idle ones wait, the newest on top,
+because that is the one the origin is least likely to have closed. An exchange that finds none idle gets a connection of
+its own, unless the key or the pool has as many as it may: then it waits its turn, for ``upstream.wait_timeout`` at
+most. Whatever comes free goes to who has waited longest for that key.
 
 A connection that speaks HTTP/2 is shared: each exchange is a stream of it. So where an origin may speak that, one
 connection is made at a time, and the others follow it (`twistedproxy.upstream.making`). Origins that were found to
@@ -27,11 +27,12 @@ from twistedproxy.snapshot import Snapshot
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.tls.records import Records
-from twistedproxy.upstream.carrier import Carrier, Key
+from twistedproxy.upstream.carrier import Carrier, Key, key_text
 from twistedproxy.upstream.dial import Dialer
 from twistedproxy.upstream.http1 import UpstreamConnection
 from twistedproxy.upstream.http2 import SharedConnection
 from twistedproxy.upstream.making import Making
+from twistedproxy.upstream.parent_connection import ParentConnection
 from twistedproxy.upstream.ticket import Requester, Ticket
 
 MOST_REMEMBERED: Final = 10_000
@@ -266,7 +267,10 @@ class Pool:
             making.may_be_shared = protocols is _HTTP2
             if protocols is _HTTP2 and key not in self._http1_origins:
                 self._makings.setdefault(key, making)
-        making.start(self._dialer, self._settings.connect_timeout, lambda: self.tls.creator(key[1], key[2], protocols))
+        _, host, port, route = key
+        making.start(
+            self._dialer, self._settings.connect_timeout, lambda: self.tls.creator(host, port, protocols, route)
+        )
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop a ticket's wait; for `Ticket.cancel`."""
@@ -279,8 +283,7 @@ class Pool:
     def wait_is_over(self, ticket: Ticket) -> None:
         """A ticket's turn did not come in time; for its deadline."""
         self._stop_waiting(ticket)
-        scheme, host, port = ticket.key
-        ticket.fail(UpstreamBusy(f"no connection to {scheme}://{host}:{port} came free"))
+        ticket.fail(UpstreamBusy(f"no connection to {key_text(ticket.key)} came free"))
 
     def _stop_waiting(self, ticket: Ticket) -> None:
         self._deadlines.forget(ticket)
@@ -300,7 +303,10 @@ class Pool:
             return SharedConnection(
                 self, key, address, snapshot.generation, snapshot.settings, self._deadlines, call_later
             )
-        return UpstreamConnection(self, key, address, snapshot.generation, snapshot.settings, self._deadlines)
+        made = (self, key, address, snapshot.generation, snapshot.settings, self._deadlines)
+        if making.route is not None and not key[1]:
+            return ParentConnection(*made, making.route.authorization)
+        return UpstreamConnection(*made)
 
     def made(self, making: Making, speaker: Connection) -> None:
         key = making.key

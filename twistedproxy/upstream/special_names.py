@@ -6,7 +6,7 @@ import socket
 from typing import Final
 
 from twistedproxy.upstream.answers import Answer
-from twistedproxy.upstream.literals import ResolvedAddress
+from twistedproxy.upstream.literals import ResolvedAddress, read_literal
 
 LOOPBACK: Final = Answer(
     (ResolvedAddress("127.0.0.1", socket.AF_INET), ResolvedAddress("::1", socket.AF_INET6)), ttl=0.0
@@ -28,6 +28,15 @@ def special_answer(name: str) -> Answer | None:
         case "onion":
             return Answer((), 0.0, detail=f"{name}: names in .onion are not looked up (RFC 7686)")
     return None
+
+
+def known_addresses(host: str) -> tuple[ResolvedAddress, ...]:
+    """What ``host`` leads to, where that is known without anybody being asked: it is an address, or special."""
+    literal = read_literal(host)
+    if literal is not None:
+        return (literal,)
+    special = special_answer(host.lower())
+    return special.addresses if special is not None else ()
 
 
 def is_local(name: str) -> bool:

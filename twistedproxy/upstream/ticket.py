@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from twistedproxy.access.rules import Destinations
 from twistedproxy.errors import ProxyError
 from twistedproxy.snapshot import Snapshot
-from twistedproxy.upstream.carrier import Carrier, Key
+from twistedproxy.upstream.carrier import Carrier, Key, key_text
 
 if TYPE_CHECKING:
     from twistedproxy.upstream.making import Making
@@ -76,8 +76,7 @@ class Ticket:
         self.deadline_bucket = 0
 
     def __repr__(self) -> str:
-        scheme, host, port = self.key
-        return f"<Ticket {scheme}://{host}:{port} of {self.client or 'nobody'}>"
+        return f"<Ticket {key_text(self.key)} of {self.client or 'nobody'}>"
 
     def cancel(self) -> None:
         """Stop waiting. A connection that is being made for it alone is given up."""

@@ -19,7 +19,6 @@ from twisted.logger import Logger, globalLogBeginner
 
 from twistedproxy import __version__
 from twistedproxy.access.limits.spending import Tidings
-from twistedproxy.accounts.files import AccountsError
 from twistedproxy.blocklists.files import ListOrders
 from twistedproxy.control.link import (
     Begin,
@@ -50,10 +49,10 @@ from twistedproxy.headcount import Headcount
 from twistedproxy.listeners import CannotListen, Listeners
 from twistedproxy.logs import CannotLog
 from twistedproxy.polling import polled
+from twistedproxy.reading import Unusable
 from twistedproxy.record.log_file import STANDARD_OUTPUT, LogFile
 from twistedproxy.record.operational_log import OperationalLog, operational_log
 from twistedproxy.systemd.activation import ActivationError, InheritedSocket
-from twistedproxy.tls.trust import TrustError
 from twistedproxy.usage import Usage
 from twistedproxy.worker import Worker
 
@@ -127,7 +126,7 @@ class WorkerEnd(LinkEnd):
             self._listeners.open(orders.listen, worker.factory.at)
             worker.workers = orders.workers
             worker.use(orders.settings, orders.generation, self._listeners, orders.lists)
-        except (AccountsError, CannotListen, TrustError) as error:
+        except (CannotListen, Unusable) as error:
             raise CannotUse(str(error)) from error
         self._set_level(orders.level)
         complaint = ""
