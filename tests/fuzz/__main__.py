@@ -1,5 +1,5 @@
-"""Looks for input that the readers and writers of HTTP, WebSockets, credentials, LDAP, DNS and blocklists get wrong,
-for a bounded time; run by scripts/fuzz."""
+"""Looks for input that the readers and writers of HTTP, WebSockets, credentials, LDAP, DNS, other proxies and
+blocklists get wrong, for a bounded time; run by scripts/fuzz."""
 
 from __future__ import annotations
 

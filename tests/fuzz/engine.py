@@ -24,7 +24,7 @@ from typing import Any
 
 import twistedproxy
 from tests import frames
-from tests.fuzz import credentials, directories, filters, lists, messages, name_servers
+from tests.fuzz import credentials, directories, filters, lists, messages, name_servers, parents
 from tests.fuzz.invariants import check_messages, check_requests, check_responses
 from tests.fuzz.reading import Reading, read_messages, read_requests, read_responses
 from tests.fuzz.sessions import check_session, read_session
@@ -32,7 +32,7 @@ from tests.http2.conversations import conversation
 
 TRACED = tuple(
     str(Path(twistedproxy.__file__).parent / package)
-    for package in ("http", "http2", "accounts/ldap", "upstream/dns", "access/blocklists")
+    for package in ("http", "http2", "accounts/ldap", "upstream/dns", "access/blocklists", "routes")
 )
 
 LARGEST = 4096
@@ -131,6 +131,20 @@ TARGETS = {
             name_servers.stream_reading,
             lambda data: name_servers.check_stream(data, _random_of(data)),
             name_servers.SPLICES,
+        ),
+        Target(
+            "connect-answers",
+            parents.answers,
+            lambda data: parents.parent_reading(parents.http_connect, data),
+            lambda data: parents.check_parent(parents.http_connect, data, _random_of(data)),
+            parents.HTTP_SPLICES,
+        ),
+        Target(
+            "socks",
+            parents.words,
+            lambda data: parents.parent_reading(parents.socks, data),
+            lambda data: parents.check_parent(parents.socks, data, _random_of(data)),
+            parents.SOCKS_SPLICES,
         ),
         Target(
             "credentials",

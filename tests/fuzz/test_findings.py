@@ -15,9 +15,10 @@ from tests.fuzz.test_engine import first_finding
 from twistedproxy.access.blocklists import reading as list_reading
 from twistedproxy.access.blocklists import rules
 from twistedproxy.accounts.ldap import ber, connection, filters, messages, names
-from twistedproxy.errors import CredentialsRefused
+from twistedproxy.errors import CredentialsRefused, ProxyError
 from twistedproxy.http import credentials as http_credentials
 from twistedproxy.http import digest
+from twistedproxy.routes import http_connect, socks5
 from twistedproxy.upstream.dns import messages as dns_messages
 from twistedproxy.upstream.dns import stream
 
@@ -138,3 +139,35 @@ def test_a_list_that_depends_on_its_pieces_is_found(monkeypatch: pytest.MonkeyPa
 def test_a_name_that_nobody_asks_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "listed_name", lambda text: text.removesuffix(b".") or None)
     assert first_finding("blocklists", 300).data
+
+
+def test_a_tunnel_that_begins_too_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(http_connect.HTTPConnect):
+        """Takes whatever came with the answer."""
+
+        def take(self, data: bytes) -> tuple[int, bytes]:
+            return len(data), super().take(data)[1]
+
+    monkeypatch.setattr("tests.fuzz.parents.HTTPConnect", Greedy)
+    assert b"\r\n\r\n" in first_finding("connect-answers", 300).data
+
+
+def test_a_reply_that_is_measured_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socks5, "_IPV6", 3)
+    monkeypatch.setattr(socks5, "_NAME", 4)
+    assert first_finding("socks", 1000).data
+
+
+def test_a_password_in_the_text_of_an_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Telling(socks5.SOCKS5):
+        """Says what it has said."""
+
+        def take(self, data: bytes) -> tuple[int, bytes]:
+            try:
+                return super().take(data)
+            except ProxyError as error:
+                error.detail += self._password.decode()
+                raise
+
+    monkeypatch.setattr("tests.fuzz.parents.SOCKS5", Telling)
+    assert "SECRET" in first_finding("socks", 300).report
