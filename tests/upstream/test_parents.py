@@ -175,7 +175,7 @@ async def test_the_next_one_is_tried_and_the_first_comes_last_for_a_while(networ
     assert [host for host, _, _ in network.dialed] == ["a.test", "a.test"]
     assert network.statistics() == ({"office http://a.test:1": 2}, {})
     assert list(map(formatEvent, logged)) == [
-        "the parent http://a.test:1 of the route office fails: http://a.test:1: 192.0.2.1:1: Connection refused",
+        "the parent http://a.test:1 of the route office fails: 192.0.2.1:1: Connection refused",
         "the parent http://a.test:1 of the route office answers again",
     ]
 

@@ -96,10 +96,10 @@ class Parents:
                 if host:
                     await self._negotiate(connected, parent, route, host, port, snapshot)
             except ProxyError as error:
-                error.detail = f"{parent}: {error.detail}"
+                said, error.detail = error.detail, f"{parent}: {error.detail}"
                 if not isinstance(error, ParentUnreachable | ParentBroken):
                     raise
-                self._failed(route, parent, error)
+                self._failed(route, parent, said)
                 failures.append(error)
             else:
                 self._answered(route, parent)
@@ -157,14 +157,14 @@ class Parents:
         now = self._deadlines.seconds()
         return sorted(route.parents, key=lambda parent: self._last_until.get(_name(route, parent), now) > now)
 
-    def _failed(self, route: Route, parent: ParentAddress, error: ProxyError) -> None:
+    def _failed(self, route: Route, parent: ParentAddress, why: str) -> None:
         name = _name(route, parent)
         if name not in self._last_until:
             self._log.warn(
                 "the parent {parent} of the route {route} fails: {reason}",
                 parent=str(parent),
                 route=route.name,
-                reason=error.detail,
+                reason=why,
             )
         self._last_until[name] = self._deadlines.seconds() + route.retry_after
         self._failures[name] = self._failures.get(name, 0) + 1
