@@ -93,7 +93,10 @@ class Connect(OpaqueExchange):
         target = self._target
         dialer = self.plane.dialer
         if self.route is not None:
-            dialing = dialer.parents.connect(self.route, target.host, target.port, self.snapshot)
+            request = self.request
+            assert request is not None
+            vias = request.fields.values(b"via")
+            dialing = dialer.parents.connect(self.route, target.host, target.port, self.snapshot, vias)
         else:
             dialing = dialer.dial(
                 target.host,

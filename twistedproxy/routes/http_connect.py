@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from twistedproxy.errors import ParentBroken, ParentFailed, ParentRefused, ParentUnauthorized, ResponseError
@@ -20,17 +21,21 @@ _PASSED_ON: Final = (503, 504)
 class HTTPConnect:
     """Asks for a tunnel to ``authority``, host and port.
 
-    ``via`` is the pseudonym that we have in Via, or nothing; ``authorization`` the value of Proxy-Authorization, or
-    nothing.
+    ``via`` is the pseudonym that we have in Via, or nothing, and ``vias`` are the values of the Via fields that the
+    request for it came with: without them nobody would notice that it goes round in a circle. ``authorization`` is the
+    value of Proxy-Authorization, or nothing.
     """
 
     __slots__ = ("_authority", "_interim", "_lines", "_reader", "done")
 
-    def __init__(self, authority: bytes, via: bytes, authorization: bytes, limits: HeadLimits) -> None:
+    def __init__(
+        self, authority: bytes, via: bytes, authorization: bytes, limits: HeadLimits, vias: Iterable[bytes] = ()
+    ) -> None:
         self.done = False
         self._authority = authority
         self._lines: list[FieldLine] = [(b"Host", authority)]
         if via:
+            self._lines += ((b"Via", value) for value in vias)
             self._lines.append((b"Via", b"1.1 " + via))
         if authorization:
             self._lines.append((b"Proxy-Authorization", authorization))

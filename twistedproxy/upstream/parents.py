@@ -7,6 +7,7 @@ would have to ask the same server. The server's name is the parent's to look up,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -80,21 +81,26 @@ class Parents:
     def __repr__(self) -> str:
         return f"<Parents failing={', '.join(self._last_until) or 'none'}>"
 
-    def connect(self, route: Route, host: str, port: int, snapshot: Snapshot) -> Deferred[Connected]:
+    def connect(
+        self, route: Route, host: str, port: int, snapshot: Snapshot, vias: Sequence[bytes] = ()
+    ) -> Deferred[Connected]:
         """A connection to ``host``, a name or an address, at ``port``; with no host, one to a parent of ``route``.
 
+        ``vias`` are the values of the Via fields of a client's own CONNECT.
         Fails with `ParentFailed` and what is below it, with what a parent says of the server, and with
         `OutOfDescriptors`. Cancelling it closes everything.
         """
-        return Deferred.fromCoroutine(self._connect(route, host, port, snapshot))
+        return Deferred.fromCoroutine(self._connect(route, host, port, snapshot, vias))
 
-    async def _connect(self, route: Route, host: str, port: int, snapshot: Snapshot) -> Connected:
+    async def _connect(
+        self, route: Route, host: str, port: int, snapshot: Snapshot, vias: Sequence[bytes]
+    ) -> Connected:
         failures: list[ProxyError] = []
         for parent in self._in_order(route):
             try:
                 connected = await self._reach(parent, route, snapshot)
                 if host:
-                    await self._negotiate(connected, parent, route, host, port, snapshot)
+                    await self._negotiate(connected, parent, route, host, port, snapshot, vias)
             except ProxyError as error:
                 said, error.detail = error.detail, f"{parent}: {error.detail}"
                 if not isinstance(error, ParentUnreachable | ParentBroken):
@@ -124,7 +130,14 @@ class Parents:
             raise ParentUnreachable(error.detail) from None
 
     async def _negotiate(
-        self, connected: Connected, parent: ParentAddress, route: Route, host: str, port: int, snapshot: Snapshot
+        self,
+        connected: Connected,
+        parent: ParentAddress,
+        route: Route,
+        host: str,
+        port: int,
+        snapshot: Snapshot,
+        vias: Sequence[bytes],
     ) -> None:
         negotiation: Negotiation
         if not route.forwards:
@@ -133,7 +146,7 @@ class Parents:
             upstream = snapshot.settings.upstream
             limits = HeadLimits(upstream.max_head_size, upstream.max_fields)
             authority = with_port(host, port).encode("ascii")
-            negotiation = HTTPConnect(authority, snapshot.via, route.authorization, limits)
+            negotiation = HTTPConnect(authority, snapshot.via, route.authorization, limits, vias)
         started = self._deadlines.seconds()
         try:
             await Negotiating(self._reactor, self._deadlines, connected.socket, negotiation, route.timeout).start()
