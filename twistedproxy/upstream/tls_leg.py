@@ -25,6 +25,21 @@ from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.handshake import Handshake
 
 
+class _Leg(CopyingRelay):
+    """The relay. How long nothing may come is the business of whoever has the other end.
+
+    It is ours when he has left, which is not noticed as long as the parent takes nothing more.
+    """
+
+    __slots__ = ()
+
+    def deadline_passed(self) -> None:
+        if self.ended_by or self._client.finished or self._client.paused:
+            super().deadline_passed()
+        else:
+            self._moved()
+
+
 class TLSLeg:
     """TLS on ``connected``, which is closed when that fails.
 
@@ -82,7 +97,7 @@ class TLSLeg:
             transport.abortConnection()
             self._result.errback(OutOfDescriptors(str(error)))
             return
-        CopyingRelay(
+        _Leg(
             inner.transport,
             transport,
             to_upstream=b"",
