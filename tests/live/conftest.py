@@ -13,7 +13,11 @@ pytest.register_assert_rewrite("tests.live.wire.raw", "tests.live.wire.wire")
 
 from tests.live.command import run  # noqa: E402  # after the line above
 from tests.live.daemon import Daemon, awaited  # noqa: E402  # as above
+from tests.live.microsocks import Microsocks  # noqa: E402  # as above
+from tests.live.name_server import LiveNameServer  # noqa: E402  # as above
 from tests.live.origin import Authority, Origin  # noqa: E402  # as above
+from tests.live.parents import ACCOUNTS, NAMES, PASSWORD, USER, Under, settings, sockets  # noqa: E402  # as above
+from tests.live.squid import Squid  # noqa: E402  # as above
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +50,48 @@ def repository(origin: Origin) -> Path:
     # Pushing wants somebody who is known, or this.
     run(path, *git, "config", "http.receivepack", "true")
     return path
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Iterator[LiveNameServer]:
+    """A name server that knows no names."""
+    server = LiveNameServer(tmp_path / "names")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def squid(authority: Authority) -> Iterator[Squid]:
+    """A Squid for requests to go on by."""
+    started = Squid(authority.leaf, NAMES, ACCOUNTS)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def own_squid(authority: Authority) -> Iterator[Squid]:
+    """A Squid of the test's own."""
+    started = Squid(authority.leaf, NAMES, ACCOUNTS)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def microsocks() -> Iterator[Microsocks]:
+    """A SOCKS server for connections to go on by, with an account."""
+    started = Microsocks(USER, PASSWORD)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def under(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Callable[[str], Under]]:
+    """Lets the module's proxy go by other settings; it trusts the session's origins."""
+    environment = {"SSL_CERT_FILE": str(authority.file)}
+    daemon = Daemon(tmp_path_factory.mktemp("under"), listen=(), file=settings(), environment=environment).start()
+    at_rest = sockets(daemon)
+    yield lambda text: Under(daemon, text, at_rest)
+    daemon.stop()
 
 
 @pytest.fixture(scope="session")
