@@ -320,6 +320,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
 
 def started(fixture: Fixture, *settings: tuple[str, str]) -> ProxyService:
     made = fixture.make(*settings)
+    made.heed_signals()
     made.startService()
     return made
 
@@ -385,25 +386,17 @@ async def test_signals(fixture: Fixture, said: list[str], handlers: Handlers, mo
 
 
 @pytest_twisted.ensureDeferred
-async def test_heeds_signals_before_it_says_that_it_listens(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who reads that it does may send one at once."""
-    order: list[object] = []
-    monkeypatch.setattr(service_module.signal, "signal", lambda number, _: order.append(number))
-    monkeypatch.setattr(ProxyService, "_tell", lambda _: order.append("told"))
-    started(fixture)
-    assert order[-1] == "told"
-    assert set(order[:-1]) == {signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
-
-
-@pytest_twisted.ensureDeferred
-async def test_signals_of_its_end_are_its_own(fixture: Fixture, handlers: Handlers) -> None:
-    """The reactor puts handlers of its own there, when it starts."""
-    started(fixture)
-    handlers.clear()
-    ((phase, event, install, *arguments),) = fixture.reactor.triggers
-    assert (phase, event) == ("after", "startup")
-    install(*arguments)
-    assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
+async def test_says_nothing_before_the_reactor_runs(fixture: Fixture, said: list[str], handlers: Handlers) -> None:
+    """Who reads that it listens, or is ready, may send a signal at once, or count what it has open."""
+    put_off: list[tuple[Any, ...]] = []
+    fixture.reactor.callWhenRunning = lambda *call: put_off.append(call)  # type: ignore[attr-defined]  # in its place
+    made = started(fixture)
+    assert [line for line in said if "listening" in line or "ready" in line] == []
+    assert made.state == "starting"
+    ((call, *arguments),) = put_off
+    call(*arguments)
+    assert said[0].startswith("info listening on 127.0.0.1:")
+    assert (said[-1], made.state) == ("info ready", "ready")
 
 
 @pytest.mark.parametrize(("remains", "reloads"), [(True, 1), (False, 0)])

@@ -88,6 +88,7 @@ class Daemon:
 
     def start(self, **settings: str) -> ProxyService:
         made = self.make(**settings)
+        made.heed_signals()
         made.privilegedStartService()
         made.startService()
         return made

@@ -229,7 +229,12 @@ async def services(running_reactor: Any, monkeypatch: pytest.MonkeyPatch) -> Any
     class Noted(ProxyService):
         def __init__(self, *arguments: Any, **more: Any) -> None:
             super().__init__(*arguments, **more)
+            self.heeded_before: bool | None = None
             made.append(self)
+
+        def heed_signals(self) -> None:
+            # Those of the tests' own process are not its.
+            self.heeded_before = not self._listeners.ports
 
     monkeypatch.setattr(tap, "ProxyService", Noted)
     yield made
@@ -249,6 +254,8 @@ def test_daemon(services: list[Any], tmp_path: Path) -> None:
     # Before it forks, so that whoever starts it sees what is wrong.
     with socket.create_connection(("127.0.0.1", service.addresses()[0].port)):
         pass
+    # And whoever finds it there may end it.
+    assert service.heeded_before
     assert (tmp_path / "state" / "access.log").exists()
     assert (tmp_path / "twistd.log").exists()
 

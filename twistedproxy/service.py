@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from twistedproxy.settings.describe import warnings
 from twistedproxy.settings.load import Loaded
 from twistedproxy.settings.problems import SettingsError
 from twistedproxy.settings.types import Settings
+from twistedproxy.signals import Signals
 from twistedproxy.snapshot import random_pseudonym
 from twistedproxy.steering import Steering
 from twistedproxy.surroundings import Surroundings, controlling_terminal
@@ -95,6 +96,15 @@ class ProxyService(Service):
         self._drain_timeout: float | None = None
         self._delay: Any = None
         self._terminal = controlling_terminal()
+        self._signals = Signals(
+            reactor,
+            {
+                signal.SIGHUP: self._hang_up,
+                signal.SIGUSR1: self.reopen_logs,
+                signal.SIGTERM: self._terminate,
+                signal.SIGINT: self._terminate,
+            },
+        )
 
     def __repr__(self) -> str:
         return f"<ProxyService {self.state} {self._listeners!r} {self.workforce!r}>"
@@ -119,6 +129,10 @@ class ProxyService(Service):
         return Orders(settings, generation, workers_of(settings), tuple(settings.downstream.listen), level, lists)
 
     # ------------------------------------------------------------ listening
+
+    def heed_signals(self) -> None:
+        """Heed signals from now on. Called before `listen`: who finds it listening may send one at once."""
+        self._signals.heed()
 
     def listen(self) -> None:
         """Take the addresses of the settings, and open the logs; `CannotListen`, `CannotLog` or `BlocklistError`.
@@ -275,12 +289,6 @@ class ProxyService(Service):
 
     def startService(self) -> None:
         super().startService()
-        ends: dict[int, Callable[[], object]] = {signal.SIGTERM: self._terminate, signal.SIGINT: self._terminate}
-        self._on_signals({signal.SIGHUP: self._hang_up, signal.SIGUSR1: self.reopen_logs, **ends})
-        # When it starts, the reactor installs some of its own.
-        self._reactor.addSystemEventTrigger("after", "startup", self._on_signals, ends)
-        # Only now: who reads that it listens may send a signal at once.
-        self._tell()
         warn_of_key_log(self.surroundings.environment)
         self.custody.use(self.loaded.settings.tls)
         self.custody.start()
@@ -288,7 +296,13 @@ class ProxyService(Service):
         if self.surroundings.handover is None:
             self._open_door()
         orders = self._orders(self.loaded.settings, self.generation, self.level)
-        self.workforce.start(orders, self._listeners).addCallback(self._ready)
+        serving = self.workforce.start(orders, self._listeners)
+        # Twistd runs the reactor only after this, and who reads that it is ready takes its word for it.
+        self._reactor.callWhenRunning(self._running, serving)
+
+    def _running(self, serving: Deferred[None]) -> None:
+        self._tell()
+        serving.addCallback(self._ready)
 
     def _ready(self, _: object) -> None:
         """All the workers take connections."""
@@ -352,13 +366,6 @@ class ProxyService(Service):
         return complaints
 
     # ------------------------------------------------------------ signals
-
-    def _on_signals(self, calls: Mapping[int, Callable[[], object]]) -> None:
-        def received(number: int, _frame: object) -> None:
-            self._reactor.callFromThread(calls[number])
-
-        for number in calls:
-            signal.signal(number, received)
 
     def _hang_up(self) -> None:
         if self._terminal and not controlling_terminal():

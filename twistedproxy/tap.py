@@ -142,6 +142,7 @@ def makeService(options: Options) -> IService:
     reactor: Any = installed
     try:
         service = ProxyService(reactor, options.loaded, options.load, _surroundings(options, reactor))
+        service.heed_signals()
         service.listen()
     except (ActivationError, BlocklistError, CannotListen, CannotLog, Unusable) as error:
         raise SystemExit(f"pyproxy: {error}") from None

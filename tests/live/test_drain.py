@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -20,6 +21,36 @@ MakeDaemon = Callable[..., Daemon]
 SETTINGS = {"access.connect_ports": "all", "log.format": "json"}
 
 
+# As twistd, but for a signal to itself at a moment that nobody else could choose.
+SIGNALLED = """
+import os, signal, sys
+from twisted.internet import reactor
+from twisted.scripts.twistd import run
+
+class AtLast:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGTERM):
+        kill(own, number)
+
+def terminated(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+def opened(*arguments, **named):
+    port = listen(*arguments, **named)
+    terminated()
+    return port
+
+moment = sys.argv.pop(1)
+if moment == "listening":
+    listen = type(reactor).listenTCP
+    type(reactor).listenTCP = opened
+elif moment == "starting":
+    reactor.addSystemEventTrigger("during", "startup", terminated)
+else:
+    last = AtLast()
+run()
+"""
+
+
 def refuses_connections(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with socket.socket() as client:
@@ -33,6 +64,23 @@ def test_idle_proxy_stops_at_once(make_daemon: MakeDaemon, number: signal.Signal
     proxy.await_end()
     assert proxy.status == 0
     assert "draining" not in proxy.log
+
+
+@pytest.mark.parametrize("moment", ["listening", "starting"])
+def test_signal_that_comes_before_it_runs(make_daemon: MakeDaemon, moment: str) -> None:
+    """As soon as it listens, and where the reactor has put signal handlers of its own, which end the process by it."""
+    proxy = make_daemon(program=(sys.executable, "-c", SIGNALLED, moment)).start()
+    proxy.await_end()
+    assert proxy.status == 0
+    assert proxy.log.count(" info  stopped\n") == 1
+
+
+def test_signal_that_comes_after_the_end(make_daemon: MakeDaemon) -> None:
+    """Where Python has taken the signal handlers away already."""
+    proxy = make_daemon(program=(sys.executable, "-c", SIGNALLED, "ended")).start()
+    proxy.signal(signal.SIGTERM)
+    proxy.await_end()
+    assert proxy.status == 0
 
 
 def test_daemon_stops_and_takes_its_pid_file_along(make_daemon: MakeDaemon) -> None:
