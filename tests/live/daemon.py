@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -274,18 +275,21 @@ class Daemon:
         self.pid = 0
 
     def stop(self) -> None:
-        """End it now, if it still runs, and see that it met no fault of its own."""
+        """End it now, whoever is being served, if it still runs, and see that it met no fault of its own."""
         if self.pid and not self._process_ended():
             try:
                 before = len(self.log)
                 self.signal(signal.SIGTERM)
                 awaited(lambda: re.search("draining|stopped", self.log[before:]), f"a stop in {self.log}")
                 if "stopped" not in self.log[before:]:
-                    self.signal(signal.SIGTERM)
+                    # What is under way is cut.
+                    with suppress(ProcessLookupError):
+                        self.signal(signal.SIGTERM)
                 self.await_end()
             finally:
                 if self.pid:
-                    self.signal(signal.SIGKILL)
+                    with suppress(ProcessLookupError):
+                        self.signal(signal.SIGKILL)
                     self.await_end()
             assert self.status in (0, None), self.log
         if self._process is not None:

@@ -223,7 +223,9 @@ def test_nobody_is_refused_over_a_restart(make_daemon: MakeDaemon, systemd: Syst
             proxy = make_daemon(systemd=systemd, listen=(endpoint,), settings={"service.workers": count}).start()
             so_far = len(load.statuses)
             awaited(lambda so_far=so_far: len(load.statuses) > so_far + 20, "requests through this one")
-            proxy.stop()
+            # Not by `stop`, which does not wait for those who are being served.
+            proxy.signal(signal.SIGTERM)
+            proxy.await_end()
             assert proxy.status == 0
         make_daemon(systemd=systemd, listen=(endpoint,)).start()
     load.assert_no_failure()
