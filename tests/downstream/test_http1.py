@@ -403,6 +403,28 @@ def test_draining_answers_a_request_that_is_on_its_way(wire: Wire) -> None:
     assert drained.called
 
 
+@pytest.mark.parametrize("drains", [True, False])
+def test_time_is_not_over_before_what_has_come_is_read(wire: Wire, drains: bool) -> None:
+    """A turn of the reactor can take so long that the deadline passes while a request waits for the next one."""
+    client, origin = exchange(wire)
+    origin.receive(OK)
+    client.take()
+    seconds = 2 * LAST_REQUEST
+    if drains:
+        wire.factory.drain()
+    else:
+        seconds += wire.plane.snapshot.settings.downstream.idle_timeout
+    # Behind the deadline, in the same turn.
+    wire.reactor.callLater(seconds, client.receive, GET)
+    wire.reactor.advance(seconds)
+    wire.origins[-1].receive(OK)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (b"\r\nConnection: close\r\n" in answer) is drains
+    wire.turn()
+    assert client.closed == ("closed" if drains else "")
+
+
 def test_draining_is_not_a_reason_to_read_faster(wire: Wire) -> None:
     """The last answer still waits for its client, for as long as without a drain."""
     client, origin = exchange(wire)

@@ -431,7 +431,8 @@ class DownstreamConnection(ClientConnection):
             self._lose_client(CLIENT_STALLED)
         elif exchange is None:
             if self._reader.between_messages:
-                self._linger()
+                # A request may have come meanwhile, that is read in the next turn.
+                self._plane.reactor.callLater(0, self._end_idle)
             else:
                 self._refuse(RequestTimeout(f"its head took longer than {self._settings.head_timeout:g} s"))
         elif self._receiving:
@@ -441,6 +442,10 @@ class DownstreamConnection(ClientConnection):
                 self._lose_client(CLIENT_LEFT)
             else:
                 self._rest()
+
+    def _end_idle(self) -> None:
+        if self.deadline == inf and self.exchange is None and not (self.gone or self.lingering):
+            self._linger()
 
     def _lose_client(self, reason: str) -> None:
         exchange = self.exchange
