@@ -520,6 +520,26 @@ async def test_drain_before_it_serves(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_drain_before_it_has_told_that_it_serves(place: Place, said: list[str]) -> None:
+    """It may have clients already, who are not to be cut."""
+    obeyed: Deferred[Any] = Deferred()
+    place.processes.answers["Obey"] = obeyed
+    place.slot.start()
+    await place.processes.until(lambda: place.process.far.heard_of("Obey"))
+    gone = place.slot.drain(5.0)
+    assert place.process.signals == []
+    obeyed.callback({"complaint": ""})
+    await place.processes.until(lambda: place.process.far.heard_of("Drain"))
+    assert place.process.far.heard_of("Drain") == [{"timeout": 5.0}]
+    await place.processes.settle()
+    assert (place.slot.state, place.process.signals, place.ready) == ("draining", [], 0)
+    place.processes.advance(5.0 + STARTING)
+    assert place.process.signals == ["KILL"]
+    place.process.die(signal=9)
+    await gone
+
+
+@pytest_twisted.ensureDeferred
 async def test_drain_while_another_would_follow(place: Place, logged_errors: Any) -> None:
     place.slot.start()
     place.process.die(status=1)

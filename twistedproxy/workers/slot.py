@@ -98,6 +98,8 @@ class Slot:
         self._process: Any = None
         self._link: LinkEnd | None = None
         self._told: dict[str, int] = {}
+        # Whether it may take connections: it has the orders, be it that it has not said so yet.
+        self._has_orders = False
         self._started = 0.0
         self._answered = 0.0
         self._unanswered_since = 0.0
@@ -133,6 +135,7 @@ class Slot:
         self.state = "starting"
         self._started = self._seconds()
         self._told = {}
+        self._has_orders = False
         self._killed_because = ""
         self.report = None
         try:
@@ -238,6 +241,7 @@ class Slot:
             if self._told.get(description) != told[description]:
                 self._pass_on(link, description, descriptor)
         self._told = told
+        self._has_orders = True
         return link.ask(Obey, orders=self._orders()).addCallback(lambda answer: answer["complaint"])
 
     def _pass_on(self, link: LinkEnd, description: str, descriptor: int) -> None:
@@ -288,13 +292,13 @@ class Slot:
         self._cancel_timer()
         if self._process is None:
             self._reactor.callLater(0, gone.callback, None)
-        elif self.state == "starting":
+        elif self.state == "starting" and not self._has_orders:
             self.kill("it is not needed any more")
         else:
+            self._drains(timeout)
             asked = self.ask(Drain, timeout=float(timeout))
             if asked is not None:
                 asked.addErrback(self._refused)
-            self._drains(timeout)
         return gone
 
     def _drains(self, timeout: float) -> None:
