@@ -84,6 +84,7 @@ class Fixture:
             state_directory=self.directory / "state",
             descriptors=1000,
             settings_file=str(self.directory / "pyproxy.toml"),
+            in_foreground=foreground,
             notifier=Notifier(self.environment, pid=os.getpid(), monotonic=time.monotonic),
         )
         made = ProxyService(self.reactor, self.load(), self.load, surroundings)
@@ -318,8 +319,8 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
     return installed
 
 
-def started(fixture: Fixture, *settings: tuple[str, str]) -> ProxyService:
-    made = fixture.make(*settings)
+def started(fixture: Fixture, *settings: tuple[str, str], foreground: bool = True) -> ProxyService:
+    made = fixture.make(*settings, foreground=foreground)
     made.heed_signals()
     made.startService()
     return made
@@ -399,15 +400,25 @@ async def test_says_nothing_before_the_reactor_runs(fixture: Fixture, said: list
     assert (said[-1], made.state) == ("info ready", "ready")
 
 
-@pytest.mark.parametrize(("remains", "reloads"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize(
+    ("foreground", "remains", "reloads"), [(True, True, 1), (True, False, 0), (False, True, 1), (False, False, 1)]
+)
 @pytest_twisted.ensureDeferred
 async def test_terminal_that_is_closed(
-    fixture: Fixture, handlers: Handlers, monkeypatch: pytest.MonkeyPatch, remains: bool, reloads: int
+    fixture: Fixture,
+    handlers: Handlers,
+    monkeypatch: pytest.MonkeyPatch,
+    foreground: bool,
+    remains: bool,
+    reloads: int,
 ) -> None:
-    """SIGHUP is a wish for a reload, but not when it says that the terminal of the foreground is gone."""
+    """SIGHUP is a wish for a reload, but not when it says that the terminal of the foreground is gone.
+
+    A daemon leaves the terminal that it was started in.
+    """
     terminals = iter([True, remains])
     monkeypatch.setattr(service_module, "controlling_terminal", lambda: next(terminals))
-    made = started(fixture)
+    made = started(fixture, foreground=foreground)
     generation = worker(made).plane.snapshot.generation
     handlers[signal.SIGHUP](signal.SIGHUP, None)
     await turn(fixture)

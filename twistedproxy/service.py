@@ -95,7 +95,7 @@ class ProxyService(Service):
         self._upgrading: Deferred[int] | None = None
         self._drain_timeout: float | None = None
         self._delay: Any = None
-        self._terminal = controlling_terminal()
+        self._terminal = surroundings.in_foreground and controlling_terminal()
         self._signals = Signals(
             reactor,
             {

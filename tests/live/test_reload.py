@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from tests.live.crew import children
-from tests.live.daemon import ANY_PORT, Daemon, awaited
+from tests.live.daemon import ANY_PORT, TWISTD, Daemon, awaited
 from tests.live.fetch import connected, fetch, request_for, tunnel
 from tests.live.load import Load
 from tests.live.origin import LINE, Origin
@@ -22,6 +23,16 @@ MakeDaemon = Callable[..., Daemon]
 RELOADS = 20
 
 HUNDRED = 100
+
+# Starts a command as somebody at a terminal does.
+AT_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+screen, terminal = os.openpty()
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+os.set_inheritable(screen, True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def settings(directory_log: str = "off", listen: tuple[str, ...] = (ANY_PORT,), more: str = "") -> str:
@@ -47,6 +58,15 @@ def test_new_requests_see_the_new_settings(make_daemon: MakeDaemon, origin: Orig
     with_keep_alive.close()
     proxy.reload(settings())
     assert fetch(proxy, origin.url("http")).status == 200
+
+
+@pytest.mark.parametrize("daemonized", [False, True], ids=["foreground", "daemonized"])
+def test_started_at_a_terminal(make_daemon: MakeDaemon, origin: Origin, daemonized: bool) -> None:
+    """A daemon has left it, which is no reason to take the signal for its end."""
+    program = (sys.executable, "-c", AT_A_TERMINAL, TWISTD)
+    proxy = make_daemon(listen=(), file=settings(), daemonized=daemonized, program=program).start()
+    proxy.reload(settings(more='[access]\nclients = ["10.0.0.0/8"]\n'))
+    assert fetch(proxy, origin.url("http")).status == 403
 
 
 def test_drop_ins_come_and_go(make_daemon: MakeDaemon, origin: Origin) -> None:
