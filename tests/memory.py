@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,6 +148,7 @@ class Dial:
     cancelled: bool = False
     policy: Destinations | None = None
     route: str = ""
+    judged: Callable[[bool], object] | None = None
 
     def succeed(self, address: str = "192.0.2.1") -> None:
         """The connection stands, where the access rules allow the address."""
@@ -159,7 +160,9 @@ class Dial:
             return
         sock, other = socket.socketpair()
         other.close()
-        self.result.callback(Connected(sock, address, self.port, 0.0))
+        connected = Connected(sock, address, self.port, 0.0)
+        connected.judged = self.judged
+        self.result.callback(connected)
 
     def fail(self, error: Exception) -> None:
         """There is none."""
@@ -175,13 +178,17 @@ class MemoryDialer:
         self.open = True
         self.address = "192.0.2.1"
         """Where every name leads."""
+        self.judged: Callable[[bool], object] | None = None
+        """What is told whether parents answer."""
 
     def dial(self, host: str, port: int, policy: Any, timeout: float, client: str = "") -> Deferred[Connected]:
         # The settings' own policy is not asked: it refuses the addresses that stand for the world's here.
         return self._dial(host, port, client, policy=policy if isinstance(policy, Destinations) else None)
 
-    def connect(self, route: Route, host: str, port: int, snapshot: Snapshot) -> Deferred[Connected]:
-        return self._dial(host, port, "", route=route.name)
+    def connect(
+        self, route: Route, host: str, port: int, snapshot: Snapshot, vias: Sequence[bytes] = ()
+    ) -> Deferred[Connected]:
+        return self._dial(host, port, "", route=route.name, judged=self.judged)
 
     def _dial(self, host: str, port: int, client: str, **how: Any) -> Deferred[Connected]:
         def cancel(_: Deferred[Connected]) -> None:

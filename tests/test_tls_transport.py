@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ import pytest_twisted
 import trustme
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy.tls.records import Records
@@ -52,6 +55,7 @@ class Server(Protocol):
         self.hears: Callable[[], object] = lambda: None
         self.rested: Deferred[None] = Deferred()
         self.lost: Deferred[None] = Deferred()
+        self.reason: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
@@ -69,6 +73,7 @@ class Server(Protocol):
         self.told.append("stop")
 
     def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
         self.lost.callback(None)
 
 
@@ -290,6 +295,29 @@ async def test_an_abort_does_not_look_like_an_end(server: Server, peer: socket.s
         server.hears = lambda: (transport.write(b"x" * 1000), transport.abortConnection())
         with pytest.raises(OSError, match=r"reset|EOF|eof"):
             await deferToThread(read, connection, 1)
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_was_said_is_one_however_the_connection_goes(
+    server: Server, peer: socket.socket, authority: trustme.CA, says_so: bool
+) -> None:
+    """RFC 8446 section 6.1: nothing comes after a close alert, and many do not wait for ours."""
+    from twisted.internet.threads import deferToThread
+
+    with await secured(peer, authority) as connection:
+        connection.sendall(b"all there is")
+        if says_so:
+            connection.settimeout(0.0)
+            with suppress(ssl.SSLWantReadError):
+                connection.unwrap()
+        while server.received != b"all there is":
+            await deferLater(the_reactor(), 0, lambda: None)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        await deferToThread(connection.close)
+    await server.lost
+    assert server.reason is not None
+    assert (server.reason.check(ConnectionDone) is not None) is says_so
 
 
 @pytest_twisted.ensureDeferred

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Factory
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -91,6 +92,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     factory: TLSTransportFactory
     _socket: Any = None
+    _said_end = False
 
     def makeConnection(self, transport: Any) -> None:
         get_handle = getattr(transport, "getHandle", None)
@@ -108,6 +110,12 @@ class TLSTransport(TLSMemoryBIOProtocol):
             below.bufferSize = LARGE_READ
         super().dataReceived(data)
 
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]  # Twisted's default
+        if self._said_end:
+            # Nothing was to come after that, and many do not even listen to our own last word (RFC 8446 section 6.1).
+            reason = Failure(CONNECTION_DONE)
+        super().connectionLost(reason)
+
     def _flushReceiveBIO(self) -> None:
         """Tell the content that has come, and how it ended."""
         records = self.factory.records
@@ -120,6 +128,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
             if why is None or self._lostTLSConnection:
                 continue
             if isinstance(why, ZeroReturnError):
+                self._said_end = True
                 self._shutdownTLS()
                 self._tlsShutdownFinished(None)
             else:

@@ -59,3 +59,51 @@ def test_a_request_on_an_old_connection_is_tried_again() -> None:
     assert wire.origins[1].take().startswith(b"GET http://other.test/ HTTP/1.1\r\n")
     wire.origins[1].receive(OK)
     assert client.take().endswith(b"hi")
+
+
+def judged_by(wire: Wire) -> list[bool]:
+    """What the dialer is told of its connections."""
+    told: list[bool] = []
+    wire.dialer.judged = told.append
+    return told
+
+
+def test_a_new_connection_that_breaks_off_is_told_of_and_another_one_asked() -> None:
+    wire = Wire(*ROUTES)
+    told = judged_by(wire)
+    client = wire.client()
+    client.receive(b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.origins[0].peer_closes()
+    assert told == [False]
+    assert wire.origins[1].take().startswith(b"GET http://origin.test/ HTTP/1.1\r\n")
+    wire.origins[1].receive(OK)
+    assert client.take().endswith(b"hi")
+    client.receive(b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.origins[1].receive(OK)
+    assert told == [False, True]
+
+
+def test_it_is_not_asked_a_third_time_nor_with_what_must_not_be_sent_twice() -> None:
+    wire = Wire(*ROUTES)
+    told = judged_by(wire)
+    get, post = wire.client(), wire.client()
+    get.receive(b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.origins[0].peer_closes()
+    wire.origins[1].peer_closes()
+    post.receive(b"POST http://origin.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    wire.origins[2].peer_closes()
+    for client in (get, post):
+        assert client.take().startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert wire.records.reasons == ["no_response", "no_response"]
+    assert told == [False, False, False]
+
+
+def test_a_connection_that_breaks_off_in_an_answer_has_answered() -> None:
+    wire = Wire(*ROUTES)
+    told = judged_by(wire)
+    client = wire.client()
+    client.receive(b"GET http://origin.test/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.origins[0].receive(OK[:-1])
+    wire.origins[0].peer_closes()
+    assert wire.records.reasons == ["response_cut"]
+    assert told == [True]

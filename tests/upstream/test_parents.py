@@ -170,7 +170,9 @@ async def test_the_next_one_is_tried_and_the_first_comes_last_for_a_while(networ
         network.clock.advance(31)
         network.down.clear()
         network.dialed.clear()
-        await network.connect(way, "", 0)
+        answering = await network.connect(way, "", 0)
+        assert answering.judged is not None
+        answering.judged(True)
         await network.connect(way, "", 0)
     assert [host for host, _, _ in network.dialed] == ["a.test", "a.test"]
     assert network.statistics() == ({"office http://a.test:1": 2}, {})
@@ -292,3 +294,88 @@ async def test_ourselves_is_no_parent(network: Network) -> None:
     with pytest.raises(errors.ParentUnreachable) as raised:
         await network.connect(route("http://a.test:8080"))
     assert raised.value.detail == "http://a.test:8080: 127.0.0.1 port 8080 is this proxy itself"
+
+
+# ---------------------------------------------------------------- one that says nothing
+
+
+async def waited_for_in_vain(network: Network, way: Route, host: str) -> None:
+    result = network.connect(way, host)
+    for _ in range(9):
+        network.clock.advance(0.5)
+    with pytest.raises(errors.ParentTimeout):
+        await result
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_is_waited_for_in_vain_comes_last_in_the_end(network: Network) -> None:
+    way = route("http://a.test:1", "http://b.test:2", timeout=4.0)
+    # One server that does not answer says nothing about the parent.
+    for host in ("one.test", "one.test", "one.test", "two.test", "one.test"):
+        await waited_for_in_vain(network, way, host)
+    assert network.statistics() == ({}, {})
+    await waited_for_in_vain(network, way, "three.test")
+    assert network.statistics() == ({"office http://a.test:1": 1}, {"office http://a.test:1": 1})
+    network.dialed.clear()
+    result = network.connect(way)
+    network.there.sendall(OPEN)
+    await result
+    assert [host for host, _, _ in network.dialed] == ["b.test"]
+
+
+@pytest.mark.parametrize("answer", [OPEN, b"HTTP/1.1 403 No\r\n\r\n"])
+@pytest_twisted.ensureDeferred
+async def test_any_answer_shows_that_it_is_there(network: Network, answer: bytes) -> None:
+    way = route("http://a.test:1", timeout=4.0)
+    for host in ("one.test", "two.test"):
+        await waited_for_in_vain(network, way, host)
+    result = network.connect(way)
+    network.there.sendall(answer)
+    result.addErrback(lambda failure: failure.trap(errors.ParentRefused))
+    await result
+    for host in ("three.test", "four.test"):
+        await waited_for_in_vain(network, way, host)
+    assert network.statistics() == ({}, {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_speaks_with_a_parent_tells_whether_it_answers(network: Network) -> None:
+    way = route("http://a.test:1", "http://b.test:2")
+    first = await network.connect(way, "", 0)
+    assert first.judged is not None
+    with capturedLogs() as logged:
+        first.judged(False)
+        second = await network.connect(way, "", 0)
+        assert [host for host, _, _ in network.dialed] == ["a.test", "b.test"]
+        assert second.judged is not None
+        second.judged(True)
+        assert network.statistics()[1] == {"office http://a.test:1": 1}
+        # That it can be connected to is nothing new.
+        network.down["b.test"] = errors.ConnectionRefused("no")
+        third = await network.connect(way, "", 0)
+        assert third.judged is not None
+        assert network.statistics()[1] == {"office http://a.test:1": 1, "office http://b.test:2": 1}
+        third.judged(True)
+    assert network.statistics()[1] == {"office http://b.test:2": 1}
+    assert list(map(formatEvent, logged)) == [
+        "the parent http://a.test:1 of the route office fails: it broke off before it had answered",
+        "the parent http://b.test:2 of the route office fails: no",
+        "the parent http://a.test:1 of the route office answers again",
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_parent_hears_by_whom_the_request_has_come(network: Network) -> None:
+    result = network.parents.connect(
+        route("http://a.test:1"), "origin.test", 443, network.snapshot, (b"1.1 a, 1.0 b", b"2.0 c")
+    )
+    assert network.there.recv(1000) == (
+        b"CONNECT origin.test:443 HTTP/1.1\r\n"
+        b"Host: origin.test:443\r\n"
+        b"Via: 1.1 a, 1.0 b\r\n"
+        b"Via: 2.0 c\r\n"
+        b"Via: 1.1 us\r\n"
+        b"\r\n"
+    )
+    network.there.sendall(OPEN)
+    await result

@@ -16,7 +16,7 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from math import inf
 from typing import Final
@@ -59,9 +59,10 @@ class Connected:
     """An open connection: ``socket`` is non-blocking, without Nagle's delay, and not inherited by children.
 
     Whoever receives it closes the socket. ``address`` and ``port`` are the peer's; the durations are seconds.
+    Where somebody wants to know whether the peer answers at all, ``judged`` is called by who finds out, once.
     """
 
-    __slots__ = ("address", "connect_seconds", "port", "resolve_seconds", "socket")
+    __slots__ = ("address", "connect_seconds", "judged", "port", "resolve_seconds", "socket")
 
     def __init__(self, sock: socket.socket, address: str, port: int, connect_seconds: float) -> None:
         self.socket = sock
@@ -69,6 +70,7 @@ class Connected:
         self.port = port
         self.connect_seconds = connect_seconds
         self.resolve_seconds = 0.0
+        self.judged: Callable[[bool], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Connected {self.address_text} fd={self.socket.fileno()}>"

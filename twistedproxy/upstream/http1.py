@@ -308,15 +308,17 @@ class UpstreamConnection(TwistedProtocol):
     def _fail(self, error: ProxyError) -> None:
         listener = self._listener
         self._listener = None
-        retriable = isinstance(error, NoCommonVersion) or (
-            self.exchanges > 1
-            and isinstance(error, ConnectionTerminated)
-            and not self._interim_responses
-            and not self._reader.buffered
+        said_nothing = (
+            isinstance(error, ConnectionTerminated) and not self._interim_responses and not self._reader.buffered
         )
+        retriable = isinstance(error, NoCommonVersion) or (said_nothing and self._may_ask_again())
         self._close()
         if listener is not None:
             listener.response_failed(error, retriable)
+
+    def _may_ask_again(self) -> bool:
+        """Whether it makes sense to send a request again, of which nothing was said: the connection was an old one."""
+        return self.exchanges > 1
 
     def _close(self) -> None:
         if not self._closed:

@@ -56,6 +56,7 @@ class Making:
         "_maker",
         "_reactor",
         "followers",
+        "judged",
         "key",
         "may_be_shared",
         "over",
@@ -71,6 +72,8 @@ class Making:
         routes = ticket.snapshot.routes
         self.route: Route | None = routes.taken(self.key[3]) if routes is not None and self.key[3] else None
         """The way there, where that is not the direct one."""
+        self.judged: Callable[[bool], object] | None = None
+        """As that of what was dialled."""
         self.followers: list[Ticket] = []
         self.over = False
         self.may_be_shared = False
@@ -116,6 +119,7 @@ class Making:
             sock.close()
             return
         address = dialed.address_text
+        self.judged = dialed.judged
         factory: ClientFactory | TLSTransportFactory
         speaker: TwistedProtocol
         try:

@@ -1,14 +1,16 @@
 """The way to a server by other proxies: connected to like any server, and then asked to open the rest of the way.
 
 Theory of operation. The parents of a route are tried in their order. One that could not be connected to, or broke off
-before it had answered, comes after the others for a while. What a parent answers counts, good or bad: the next one
-would have to ask the same server. The server's name is the parent's to look up, and nobody else hears of it.
+before it had answered, comes after the others for a while, and so does one that has let several servers' time pass.
+What a parent answers counts, good or bad: the next one would have to ask the same server. The server's name is the
+parent's to look up, and nobody else hears of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
@@ -20,6 +22,7 @@ from twistedproxy.deadlines import Deadlines
 from twistedproxy.errors import (
     OutOfDescriptors,
     ParentBroken,
+    ParentTimeout,
     ParentUnreachable,
     ProxyError,
 )
@@ -36,6 +39,9 @@ from twistedproxy.tls.records import Records
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.negotiating import Negotiating, Negotiation
 from twistedproxy.upstream.tls_leg import TLSLeg
+
+MOST_IN_VAIN: Final = 3
+"""To how many servers a parent has not opened the way in time, with no answer in between, when it counts as failing."""
 
 
 class Dial(Protocol):
@@ -77,6 +83,8 @@ class Parents:
         # By their names in the statistics, which have that of the route too.
         self._last_until: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        # For which hosts they were waited for in vain since they last said something.
+        self._in_vain: dict[str, set[str]] = {}
 
     def __repr__(self) -> str:
         return f"<Parents failing={', '.join(self._last_until) or 'none'}>"
@@ -103,12 +111,20 @@ class Parents:
                     await self._negotiate(connected, parent, route, host, port, snapshot, vias)
             except ProxyError as error:
                 said, error.detail = error.detail, f"{parent}: {error.detail}"
+                if isinstance(error, ParentTimeout):
+                    self._waited_for(route, parent, host, said)
+                    raise
                 if not isinstance(error, ParentUnreachable | ParentBroken):
+                    if not isinstance(error, OutOfDescriptors):
+                        self._answered(route, parent)
                     raise
                 self._failed(route, parent, said)
                 failures.append(error)
             else:
-                self._answered(route, parent)
+                if host:
+                    self._answered(route, parent)
+                else:
+                    connected.judged = partial(self._judged, route, parent)
                 return connected
         failures[0].detail = "; ".join(error.detail for error in failures)
         raise failures[0]
@@ -182,7 +198,22 @@ class Parents:
         self._last_until[name] = self._deadlines.seconds() + route.retry_after
         self._failures[name] = self._failures.get(name, 0) + 1
 
+    def _waited_for(self, route: Route, parent: ParentAddress, host: str, why: str) -> None:
+        """It did not answer in time: as likely as not because the host does not, unless that becomes of all."""
+        hosts = self._in_vain.setdefault(_name(route, parent), set())
+        hosts.add(host)
+        if len(hosts) >= MOST_IN_VAIN:
+            hosts.clear()
+            self._failed(route, parent, why)
+
+    def _judged(self, route: Route, parent: ParentAddress, answers: bool) -> None:
+        if answers:
+            self._answered(route, parent)
+        else:
+            self._failed(route, parent, "it broke off before it had answered")
+
     def _answered(self, route: Route, parent: ParentAddress) -> None:
+        self._in_vain.pop(_name(route, parent), None)
         if self._last_until.pop(_name(route, parent), None) is not None:
             self._log.info(
                 "the parent {parent} of the route {route} answers again", parent=str(parent), route=route.name

@@ -305,7 +305,7 @@ class Pool:
             )
         made = (self, key, address, snapshot.generation, snapshot.settings, self._deadlines)
         if making.route is not None and not key[1]:
-            return ParentConnection(*made, making.route.authorization)
+            return ParentConnection(*made, making.route.authorization, making.judged)
         return UpstreamConnection(*made)
 
     def made(self, making: Making, speaker: Connection) -> None:

@@ -2,7 +2,8 @@
 
 Theory of operation. Whoever gets a connection to a parent gets a socket, which may be spliced, or made into a
 connection with TLS of its own inside this one. So when the handshake with the parent is over, a relay stands between
-the TLS and one end of a pair of sockets, and the other end is given out. It costs two descriptors and a copy.
+the TLS and one end of a pair of sockets, and the other end is given out. It costs two descriptors and a copy. The pair
+is one of TCP: a Unix one cannot be reset, and what was cut would look whole.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class TLSLeg:
         transport: Any = self._handshake.transport
         inner = Protocol()
         try:
-            ours, given = socket.socketpair()
+            ours, given = _pair()
             given.setblocking(False)
             try:
                 adopt(self._reactor, ours, Only(inner))
@@ -112,3 +113,23 @@ class TLSLeg:
 
     def _failed(self, error: TLSFailed) -> None:
         self._result.errback(error)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two sockets that are connected to each other, and to nobody else. Raises OSError."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # It is on this machine, and waits in the queue.
+        one = socket.create_connection(listener.getsockname())
+        try:
+            while True:
+                other, peer = listener.accept()
+                if peer == one.getsockname():
+                    break
+                # Somebody who tries ports.
+                other.close()
+            for sock in (one, other):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            one.close()
+            raise
+    return one, other
