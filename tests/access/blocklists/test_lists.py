@@ -40,6 +40,7 @@ def test_a_host_is_found_by_what_it_is_below() -> None:
     found = several.judge("x.A.example.")
     assert found == Listed("ads", "advertising", "a.example", True)
     assert found.sentence == "a.example is on the list ads (category advertising)"
+    assert several.judge("\u00fc.a.example") == found
     assert several.judge("xa.example") is None
     assert several.judge("example") is None
     assert several.judge("3221225985") == Listed("ads", "advertising", "192.0.2.1", True)

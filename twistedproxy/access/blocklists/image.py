@@ -18,15 +18,15 @@ from twistedproxy.access.blocklists.patterns import PathCount, Paths, Regexes
 from twistedproxy.access.blocklists.reading import Reading
 from twistedproxy.access.blocklists.report import Report
 from twistedproxy.access.blocklists.rules import PathRule, RegexRule
-from twistedproxy.access.blocklists.table import Table, tails_size
+from twistedproxy.access.blocklists.table import Table
 
-_MAGIC: Final = b"pyproxy blocklist 2\n"
+_MAGIC: Final = b"pyproxy blocklist 3\n"
 # Order of bytes, prime, names, words, length and checksum of what follows the table, checksum of the table, and what is
-# in that: names without a dot, and not a single exception (which is not known of images that were made before).
+# in that: names without a dot, and exceptions.
 _HEAD: Final = struct.Struct("=20sIQQQQIII")
 _ORDER: Final = 0x01020304
 _TOPS: Final = 1
-_NO_EXCEPTIONS: Final = 2
+_EXCEPTIONS: Final = 2
 _PAGE: Final = 4096
 
 
@@ -82,7 +82,7 @@ class Compilation:
             len(rest),
             zlib.crc32(rest),
             zlib.crc32(self.table.tails, zlib.crc32(words)),
-            _TOPS * self.table.has_tops | _NO_EXCEPTIONS * (not self.table.has_exceptions),
+            _TOPS * self.table.has_tops | _EXCEPTIONS * self.table.has_exceptions,
         )
         yield head.ljust(_PAGE, b"\0")
         yield words
@@ -125,7 +125,7 @@ class Image:
         if magic != _MAGIC or order != _ORDER or own_prime != prime:
             raise NoImage("it is of another kind")
         tails = _PAGE + 8 * words
-        end = tails + tails_size(words)
+        end = tails + words
         if len(view) != end + length or zlib.crc32(view[end:]) != rest_sum or zlib.crc32(view[_PAGE:end]) != table_sum:
             raise NoImage("it is damaged")
         try:
@@ -135,7 +135,7 @@ class Image:
                 count,
                 prime,
                 has_tops=kinds & _TOPS > 0,
-                has_exceptions=not kinds & _NO_EXCEPTIONS,
+                has_exceptions=kinds & _EXCEPTIONS > 0,
             )
             rest = msgspec.msgpack.decode(view[end:], type=Rest)
             self.regexes = Regexes(rest.regexes)

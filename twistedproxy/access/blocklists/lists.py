@@ -117,7 +117,7 @@ class Blocklists:
                 listed = None
                 break
             if listed is None or one.action == BLOCK:
-                listed = Listed(one.name, one.category, _ending(name, blocks), one.action == BLOCK)
+                listed = Listed(one.name, one.category, name[blocks:], one.action == BLOCK)
                 if listed.blocks:
                     break
         self._known[host] = listed
@@ -132,7 +132,7 @@ class Blocklists:
             if passes >= 0 or (one.exceptions and name in one.exceptions):
                 answers.append(_OnList("", True))
             else:
-                answers.append(_OnList(_ending(name, blocks) if blocks >= 0 else "", False))
+                answers.append(_OnList(name[blocks:] if blocks >= 0 else "", False))
         return answers
 
     def _decided(self, on_lists: Sequence[_OnList]) -> Listed | None:
@@ -164,11 +164,6 @@ class Blocklists:
                     on_list = _OnList(image.regexes.look_up(url), False)
             answers.append(on_list)
         return self._decided(answers)
-
-
-def _ending(name: str, index: int) -> str:
-    """The ending of a name that has lost that many labels."""
-    return name.split(".", index)[index]
 
 
 def _url(host: str, scheme: str, port: int, path: str) -> str:
