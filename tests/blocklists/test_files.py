@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import LoggedErrors
 from twistedproxy.access.blocklists.image import NoImage, compile_list
+from twistedproxy.access.blocklists.lists import Listed
 from twistedproxy.blocklists.files import (
     BlocklistError,
     ListFiles,
@@ -59,7 +60,7 @@ def test_images_are_opened_once_and_anew_when_they_are_others(tmp_path: Path) ->
     image(tmp_path / "a.image", b"b.example")
     third = opened.lists(orders)
     assert third is not None
-    assert (third.judge("a.example"), third.judge("b.example")) == (None, ("a", "", "b.example", True))
+    assert (third.judge("a.example"), third.judge("b.example")) == (None, Listed("a", "", "b.example", True))
     # The file that was mapped is still there for those who have it.
     assert first.judge("a.example") is not None
     assert repr(opened) == "<Opened 1>"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from twistedproxy.access.blocklists.image import Image
 from twistedproxy.access.blocklists.names import asked_name, is_address
 from twistedproxy.access.hosts import HostSet
@@ -22,7 +24,7 @@ _UNKNOWN: Final[Any] = object()
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True):
     """What was found: in which list, of which category, by which rule of it; and whether that blocks."""
 
     list: str
@@ -49,7 +51,7 @@ class OpenList(NamedTuple):
     image: Image
 
 
-class _OnList(NamedTuple):
+class _OnList(msgspec.Struct, frozen=True):
     """What one list has on a host by its name: the rule, or nothing; and whether that is an exception."""
 
     rule: str
@@ -64,7 +66,7 @@ class Blocklists:
     def __init__(self, lists: Sequence[OpenList], prime: int) -> None:
         # Those that allow first: whoever is on one of them needs no other.
         self._lists = tuple(sorted(lists, key=lambda one: not one.allow))
-        self._tables = tuple((one.image.table.look_up, one) for one in self._lists)
+        self._tables = tuple((one.image.table.look_up, one.exceptions or None, one) for one in self._lists)
         self._prime = prime
         self._with_patterns = any(one.image.paths or one.image.regexes for one in self._lists)
         self._named: dict[frozenset[str], Blocklists | None] = {}
@@ -109,9 +111,9 @@ class Blocklists:
         text = name.encode("ascii", "replace")
         below = not is_address(text)
         listed: Listed | None = None
-        for look_up, one in self._tables:
+        for look_up, exceptions, one in self._tables:
             blocks, passes = look_up(text, below)
-            if blocks < 0 or passes >= 0 or (one.exceptions and name in one.exceptions):
+            if blocks < 0 or passes >= 0 or (exceptions is not None and name in exceptions):
                 continue
             if one.allow:
                 listed = None
@@ -127,9 +129,9 @@ class Blocklists:
         text = name.encode("ascii", "replace")
         below = not is_address(text)
         answers: list[_OnList] = []
-        for one in self._lists:
-            blocks, passes = one.image.table.look_up(text, below)
-            if passes >= 0 or (one.exceptions and name in one.exceptions):
+        for look_up, exceptions, _ in self._tables:
+            blocks, passes = look_up(text, below)
+            if passes >= 0 or (exceptions is not None and name in exceptions):
                 answers.append(_OnList("", True))
             else:
                 answers.append(_OnList(name[blocks:] if blocks >= 0 else "", False))

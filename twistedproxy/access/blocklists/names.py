@@ -22,6 +22,8 @@ _NAME: Final = re.compile(rb"(?:%b\.)*%b" % (LABEL, LABEL))
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _DIGITS: Final = frozenset("0123456789")
 _BYTE_DIGITS: Final = frozenset(b"%d" % digit for digit in range(10))
+# Bytes are searched for a number much faster than for other bytes.
+_COLON: Final = ord(":")
 _PARTS: Final = re.compile(r"0x[0-9a-f]{0,8}|[0-9]{1,11}")
 
 
@@ -73,7 +75,7 @@ def dotted(text: str) -> str:
 
 def is_address(name: bytes) -> bool:
     """Whether ``name``, which `listed_name` gave, is an IP address."""
-    return b":" in name or (name[-1:] in _BYTE_DIGITS and name.replace(b".", b"").isdigit())
+    return _COLON in name or (name[-1:] in _BYTE_DIGITS and name.replace(b".", b"").isdigit())
 
 
 def _number(part: str) -> int:
