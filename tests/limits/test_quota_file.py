@@ -65,17 +65,23 @@ def test_what_somebody_has_used_can_be_forgotten(file: QuotaFile) -> None:
     assert file.read(["a", "b"], [DAY.period]) == [DAY._replace(limit="b")]
 
 
-def test_two_may_add_at_the_same_time(file: QuotaFile) -> None:
+@pytest.mark.parametrize("attempt", range(10))
+def test_several_may_add_at_the_same_time(file: QuotaFile, attempt: int) -> None:
+    """From the first moment on, in which there is no file yet."""
+    ready = threading.Barrier(6)
+
     def add() -> None:
-        for _ in range(30):
+        ready.wait()
+        for _ in range(5):
             QuotaFile(file.path).add([DAY._replace(bytes=1)], NOW)
 
-    threads = [threading.Thread(target=add) for _ in range(3)]
+    threads = [threading.Thread(target=add) for _ in range(6)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    assert file.read(["a"], [DAY.period]) == [DAY._replace(bytes=90)]
+    assert file.read(["a"], [DAY.period]) == [DAY._replace(bytes=30)]
+    assert [path.name for path in file.path.parent.iterdir()] == ["quotas.sqlite"]
 
 
 @pytest.mark.parametrize("content", [b"no table of anything" * 500, b"SQLite format 3\0" + b"\xff" * 8176])

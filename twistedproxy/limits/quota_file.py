@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, NamedTuple
 
 PATIENCE: Final = 5.0
@@ -87,19 +88,28 @@ class QuotaFile:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         os.makedirs(self.path.parent, mode=0o700, exist_ok=True)
-        # SQLite gives the files beside it the mode of this one.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as table:
-                # What a killed process had written is there; only a machine that fails may lose the last of it.
-                table.execute("PRAGMA journal_mode = WAL")
-                table.execute("PRAGMA synchronous = NORMAL")
-                table.execute(_SCHEMA)
+            if not self.path.exists():
+                self._make()
+            with _connected(self.path) as table:
                 yield table
         except sqlite3.OperationalError as error:
             raise OSError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise Damaged(self._set_aside()) from error
+
+    def _make(self) -> None:
+        """Make an empty one, whole or not at all: who makes a file ready does not wait for another who does."""
+        new = self.path.with_name(f"{self.path.name}.{token_hex(8)}")
+        try:
+            # SQLite gives the files beside it the mode of this one.
+            os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with _connected(new):
+                pass
+            with suppress(FileExistsError):
+                os.link(new, self.path)
+        finally:
+            new.unlink(missing_ok=True)
 
     def _set_aside(self) -> str:
         """Move the file out of the way, and the files beside it, which mean nothing without it."""
@@ -108,3 +118,13 @@ class QuotaFile:
         for beside in ("-wal", "-shm"):
             Path(f"{self.path}{beside}").unlink(missing_ok=True)
         return aside
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as table:
+        # What a killed process had written is there; only a machine that fails may lose the last of it.
+        table.execute("PRAGMA journal_mode = WAL")
+        table.execute("PRAGMA synchronous = NORMAL")
+        table.execute(_SCHEMA)
+        yield table
