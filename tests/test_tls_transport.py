@@ -13,7 +13,7 @@ import pytest_twisted
 import trustme
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -298,26 +298,33 @@ async def test_an_abort_does_not_look_like_an_end(server: Server, peer: socket.s
 
 
 @pytest.mark.parametrize("says_so", [True, False])
-@pytest_twisted.ensureDeferred
-async def test_an_end_that_was_said_is_one_however_the_connection_goes(
-    server: Server, peer: socket.socket, authority: trustme.CA, says_so: bool
+def test_an_end_that_was_said_is_one_however_the_connection_goes(
+    authority: trustme.CA, turn: Counted, says_so: bool
 ) -> None:
     """RFC 8446 section 6.1: nothing comes after a close alert, and many do not wait for ours."""
-    from twisted.internet.threads import deferToThread
-
-    with await secured(peer, authority) as connection:
-        connection.sendall(b"all there is")
-        if says_so:
-            connection.settimeout(0.0)
+    server = Server()
+    inner = Factory.forProtocol(lambda: server)
+    factory = TLSTransportFactory(Serving(authority), False, inner, the_reactor(), turn, Records())
+    transport = StringTransport()
+    transport.getHandle = lambda: None
+    below: Any = factory.buildProtocol(None)
+    below.makeConnection(transport)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    for step in (peer.do_handshake, peer.do_handshake, lambda: peer.write(b"all there is"), peer.unwrap):
+        if step != peer.unwrap or says_so:
             with suppress(ssl.SSLWantReadError):
-                connection.unwrap()
-        while server.received != b"all there is":
-            await deferLater(the_reactor(), 0, lambda: None)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        await deferToThread(connection.close)
-    await server.lost
+                step()
+        if said := outgoing.read():
+            below.dataReceived(said)
+        incoming.write(transport.value())
+        transport.clear()
+    below.connectionLost(Failure(ConnectionLost()))
+    assert server.received == b"all there is"
     assert server.reason is not None
-    assert (server.reason.check(ConnectionDone) is not None) is says_so
+    assert server.reason.type is (ConnectionDone if says_so else ConnectionLost)
 
 
 @pytest_twisted.ensureDeferred
