@@ -33,6 +33,7 @@ from twistedproxy.surroundings import Surroundings, controlling_terminal
 from twistedproxy.tls.custody import Custody
 from twistedproxy.tls.key_log import warn_of_key_log
 from twistedproxy.upgrade import start_successor
+from twistedproxy.upstream.errands import errand
 from twistedproxy.workers.slot import with_our_modules
 from twistedproxy.workers.workforce import Workforce, workers_of
 
@@ -85,7 +86,8 @@ class ProxyService(Service):
             standard_output=surroundings.standard_output,
         )
         self.custody = Custody(reactor, Path(surroundings.state_directory))
-        self.lists = Keeper.of(reactor, surroundings.state_directory, with_our_modules(surroundings.environment))
+        environment = with_our_modules(surroundings.environment)
+        self.lists = Keeper.of(reactor, surroundings.state_directory, environment, errand)
         self._door: Any = None
         self._changing = DeferredLock()
         self._status_call: Any = None

@@ -16,7 +16,6 @@ from twistedproxy.blocklists.files import BlocklistError
 from twistedproxy.blocklists.keeper import Keeper
 from twistedproxy.settings.load import load
 from twistedproxy.settings.types import Settings
-from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
 NOW = 1_800_000_000.0
 
@@ -55,7 +54,7 @@ class Servers:
         self.content: dict[str, bytes | str] = {}
         self.wishes: list[Wish] = []
 
-    def __call__(self, wish: Wish, into: Path, tls: UpstreamTLSSettings) -> Deferred[Fetched]:
+    def __call__(self, wish: Wish, into: Path, settings: Settings) -> Deferred[Fetched]:
         self.wishes.append(wish)
         content = self.content[wish.url]
         if isinstance(content, str):

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from twistedproxy.blocklists.fetching import Fetched, Fetcher, Wish
 from twistedproxy.blocklists.files import BlocklistError
-from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
+from twistedproxy.settings.types import Settings
 
 LIST = b"a.example\nb.example\n"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -74,7 +74,7 @@ def fetch(server: Server, tmp_path: Path) -> Callable[..., Any]:
             more.get("etag", ""),
             more.get("last_modified", ""),
         )
-        return Fetcher(reactor)(wish, tmp_path / "list", UpstreamTLSSettings())
+        return Fetcher(reactor)(wish, tmp_path / "list", Settings())
 
     return fetch_list
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ pytest.register_assert_rewrite("tests.live.wire.raw", "tests.live.wire.wire")
 
 from tests.live.command import run  # noqa: E402  # after the line above
 from tests.live.daemon import Daemon, awaited  # noqa: E402  # as above
+from tests.live.list_server import ListServer  # noqa: E402  # as above
 from tests.live.microsocks import Microsocks  # noqa: E402  # as above
 from tests.live.name_server import LiveNameServer  # noqa: E402  # as above
 from tests.live.origin import Authority, Origin  # noqa: E402  # as above
@@ -126,3 +128,20 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     yield make
     for daemon in made:
         daemon.stop()
+
+
+@pytest.fixture
+def list_server() -> Iterator[ListServer]:
+    server = ListServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def trusting(authority: Authority) -> str:
+    """Settings by which nobody vouches for anybody but the session's authority."""
+    return f'[upstream_tls]\nsystem_anchors = false\nanchors = ["{authority.file}"]\n'

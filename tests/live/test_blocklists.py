@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,56 +13,13 @@ import pytest
 from tests.live.crew import workers as crew
 from tests.live.daemon import ANY_PORT, Daemon, awaited
 from tests.live.fetch import fetch
+from tests.live.list_server import ListServer
 from tests.live.load import Load
 from tests.live.origin import Origin
 
 MakeDaemon = Callable[..., Daemon]
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
-
-
-class ListServer(http.server.ThreadingHTTPServer):
-    """Serves ``content`` with an ETag; ``answers`` are the statuses of its answers."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.content = b""
-        self.statuses: list[int] = []
-        self.fails = False
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/list"
-
-
-class _Answer(http.server.BaseHTTPRequestHandler):
-    server: ListServer
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-    def do_GET(self) -> None:
-        content = self.server.content
-        etag = f'"{len(content)}"'
-        if self.server.fails:
-            self.close_connection = True
-            return
-        status = 304 if self.headers.get("If-None-Match") == etag else 200
-        self.server.statuses.append(status)
-        self.send_response(status)
-        self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(len(content) if status == 200 else 0))
-        self.end_headers()
-        if status == 200:
-            self.wfile.write(content)
-
-
-@pytest.fixture
-def list_server() -> Iterator[ListServer]:
-    server = ListServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def settings(workers: int, *tables: str, more: str = "") -> str:

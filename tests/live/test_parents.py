@@ -15,6 +15,7 @@ from tests.live.command import curl
 from tests.live.crew import workers
 from tests.live.daemon import ANY_PORT, Daemon, awaited
 from tests.live.fetch import connected, fetch
+from tests.live.list_server import ListServer
 from tests.live.load import Load
 from tests.live.microsocks import Microsocks
 from tests.live.name_server import LiveNameServer
@@ -458,6 +459,31 @@ def test_routes_are_swapped_under_load(
 
 
 # ---------------------------------------------------------------- circles
+
+
+def test_lists_come_by_the_parent(
+    under: ToUnder, squid: Squid, list_server: ListServer, origin: Origin, trusting: str, tmp_path: Path
+) -> None:
+    """Of what is blocked, from a server whose name only the parent knows, and from one with TLS."""
+    list_server.content = b"a.test\nb.test\n"
+    plain = list_server.url.replace("127.0.0.1", "known.test")
+    # What comes from there is no list; that it came is what matters.
+    secure = origin.url("https", "/hello").replace("127.0.0.1", "localhost")
+    lists = "".join(
+        f'[[blocklists.lists]]\nname = "{name}"\nsource = "{url}"\n' for name, url in (("ads", plain), ("tls", secure))
+    )
+    before = squid.settled()
+    proxy = under(
+        settings(route("office", f"http://127.0.0.1:{squid.known}", file=password(tmp_path)), more=f"{trusting}{lists}")
+    )
+    heard = {(one.method, one.target, one.account, one.status, one.via) for one in squid.await_heard(2, before)}
+    assert heard == {
+        ("GET", plain, USER, 200, ""),
+        ("CONNECT", secure.removeprefix("https://").removesuffix("/hello"), USER, 200, ""),
+    }
+    asked = asking("GET", "x.a.test", 80)
+    awaited(lambda: answer(proxy.daemon, asked).status == 403, "the list is in use")
+    assert list_server.statuses == [200]
 
 
 def test_in_a_circle(under: ToUnder, make_daemon: MakeDaemon) -> None:

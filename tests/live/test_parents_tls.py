@@ -42,12 +42,6 @@ CONTENT = bytes(range(256)) * 4096 * 3
 OF_PARENT = "parent.test"
 
 
-@pytest.fixture
-def trusting(authority: Authority) -> str:
-    """Settings by which nobody vouches for anybody but the session's authority."""
-    return f'[upstream_tls]\nsystem_anchors = false\nanchors = ["{authority.file}"]\n'
-
-
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Daemon]:
     """A proxy of our own kind for others to go on by, with a listener without TLS, one with it, and one that shows the

@@ -1,18 +1,20 @@
 """Fetching a list from its server: conditionally (RFC 9110 section 13), in bounded time and size, into a file.
 
-It does not go through the proxy itself: whose settings would it go by? Servers are verified as those of clients are.
+It does not go through the proxy itself: whose rules would it go by? But it goes by other proxies where the default
+route does, and servers are verified as those of clients are.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -20,15 +22,16 @@ from twisted.internet.error import (
     ConnectionLost,
     DNSLookupError,
 )
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedproxy import __version__
 from twistedproxy.blocklists.files import BlocklistError, Unpacking, private
 from twistedproxy.errors import ProxyError
-from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
+from twistedproxy.settings.types import Settings
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.trust import Trust
 
@@ -56,22 +59,49 @@ class Wish(msgspec.Struct, frozen=True):
     last_modified: str = ""
 
 
-class Fetcher:
-    """Fetches lists. ``environment`` has what the paths of authorities are made of."""
+class Way(Protocol):
+    """The way by other proxies."""
 
-    def __init__(self, reactor: Any, environment: Mapping[str, str] = os.environ) -> None:
+    @property
+    def forwards(self) -> bool:
+        """Whether they take requests for http:// URLs as they are, at `endpoint` without a host."""
+
+    @property
+    def authorization(self) -> bytes:
+        """The value of Proxy-Authorization for these, or nothing."""
+
+    def endpoint(self, host: str = "", port: int = 0) -> IStreamClientEndpoint:
+        """Where ``host`` is at ``port``; without one, another proxy."""
+
+    def close(self) -> None:
+        """It is needed no more."""
+
+
+FindWay = Callable[[Any, Settings, Trust, Mapping[str, str]], "Way | None"]
+"""The way for a reactor, settings and an environment; None where it leads to the servers themselves."""
+
+
+def direct(reactor: Any, settings: Settings, trust: Trust, environment: Mapping[str, str]) -> None:
+    """To the servers themselves."""
+
+
+class Fetcher:
+    """Fetches lists. ``environment`` has what the paths of files are made of, and ``find_way`` says by whom it goes."""
+
+    def __init__(self, reactor: Any, environment: Mapping[str, str] = os.environ, find_way: FindWay = direct) -> None:
         self._reactor = reactor
         self._environment = environment
+        self._find_way = find_way
 
     def __repr__(self) -> str:
         return "<Fetcher>"
 
-    def __call__(self, wish: Wish, into: Path, tls: UpstreamTLSSettings) -> Deferred[Fetched]:
+    def __call__(self, wish: Wish, into: Path, settings: Settings) -> Deferred[Fetched]:
         """Fetch into a new file ``into``, of which there is none after a failure, or where nothing is new.
 
         Fails with `BlocklistError`.
         """
-        fetched = Deferred.fromCoroutine(self._fetch(wish, into, tls))
+        fetched = Deferred.fromCoroutine(self._fetch(wish, into, settings))
         fetched.addTimeout(wish.timeout, self._reactor, _took_too_long)
 
         def clean_up(result: Any) -> Any:
@@ -81,17 +111,19 @@ class Fetcher:
 
         return fetched.addBoth(clean_up)
 
-    async def _fetch(self, wish: Wish, into: Path, tls: UpstreamTLSSettings) -> Fetched:
+    async def _fetch(self, wish: Wish, into: Path, settings: Settings) -> Fetched:
+        trust = Trust.of(settings.upstream_tls, self._environment)
+        way = self._find_way(self._reactor, settings, trust, self._environment)
+        try:
+            return await self._fetch_by(_Agents(self._reactor, ClientSide(trust), wish.timeout, way), wish, into)
+        finally:
+            if way is not None:
+                way.close()
+
+    async def _fetch_by(self, agents: _Agents, wish: Wish, into: Path) -> Fetched:
         # twisted.web takes 50 ms to import, which only those need that fetch.
-        from twisted.web.client import Agent, HTTPConnectionPool
         from twisted.web.http_headers import Headers
 
-        agent = Agent(
-            self._reactor,
-            _policy(ClientSide(Trust.of(tls, self._environment))),
-            connectTimeout=wish.timeout,
-            pool=HTTPConnectionPool(self._reactor, persistent=False),
-        )
         headers = Headers({"User-Agent": [f"twistedproxy/{__version__}"], "Accept-Encoding": ["gzip"]})
         if wish.etag:
             headers.setRawHeaders("If-None-Match", [wish.etag])
@@ -100,7 +132,7 @@ class Fetcher:
         url = wish.url
         for _ in range(MOST_REDIRECTS + 1):
             try:
-                response: Any = await agent.request(b"GET", url.encode("ascii"), headers)
+                response: Any = await agents.get(url.encode("ascii"), headers)
             except CancelledError:
                 raise
             except Exception as error:
@@ -130,7 +162,52 @@ class Fetcher:
         return Fetched(True, _field(response, "ETag"), _field(response, "Last-Modified"))
 
 
-class _Receiving(Protocol):
+class _Agents:
+    """Who asks for a URL: one whom other proxies forward for, or one who gets to servers."""
+
+    def __init__(self, reactor: Any, side: ClientSide, timeout: float, way: Way | None) -> None:
+        from twisted.web.client import Agent, HTTPConnectionPool, ProxyAgent
+
+        pool = HTTPConnectionPool(reactor, persistent=False)
+        policy = _policy(side)
+        self._forwarded: Any = None
+        self._authorization = b""
+        if way is None:
+            self._agent: Any = Agent(reactor, policy, connectTimeout=timeout, pool=pool)
+            return
+        self._agent = Agent.usingEndpointFactory(reactor, _endpoints(way, policy), pool)
+        if way.forwards:
+            self._forwarded = ProxyAgent(way.endpoint(), reactor, pool)
+            self._authorization = way.authorization
+
+    def get(self, url: bytes, headers: Any) -> Any:
+        """Ask for ``url``."""
+        if self._forwarded is None or not url.lower().startswith(b"http://"):
+            return self._agent.request(b"GET", url, headers)
+        if self._authorization:
+            headers = headers.copy()
+            headers.setRawHeaders("Proxy-Authorization", [self._authorization])
+        return self._forwarded.request(b"GET", url, headers)
+
+
+def _endpoints(way: Way, policy: Any) -> Any:
+    from twisted.web.iweb import IAgentEndpointFactory
+
+    @implementer(IAgentEndpointFactory)
+    class Endpoints:
+        """Servers, by way of other proxies."""
+
+        def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
+            endpoint = way.endpoint(uri.host.decode("ascii"), uri.port)
+            if uri.scheme != b"https":
+                return endpoint
+            secured: IStreamClientEndpoint = wrapClientTLS(policy.creatorForNetloc(uri.host, uri.port), endpoint)
+            return secured
+
+    return Endpoints()
+
+
+class _Receiving(TwistedProtocol):
     """Writes what comes to ``file``."""
 
     def __init__(self, file: BinaryIO, most: int, unpacking: Unpacking | None) -> None:

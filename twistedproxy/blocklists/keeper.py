@@ -23,16 +23,15 @@ from twistedproxy.access.blocklists.lists import Blocklists, Listed
 from twistedproxy.access.blocklists.patterns import regexes_available
 from twistedproxy.access.blocklists.report import Report
 from twistedproxy.blocklists.compiling import Compile, Compiler, Job, compile_now
-from twistedproxy.blocklists.fetching import Fetched, Fetcher, Wish
+from twistedproxy.blocklists.fetching import Fetched, Fetcher, FindWay, Wish, direct
 from twistedproxy.blocklists.files import DIRECTORY, BlocklistError, ListFiles, ListOrders, Opened
 from twistedproxy.blocklists.kept import KeptList
 from twistedproxy.blocklists.own import LOCAL, LOCAL_ALLOW, edit, own_lists
 from twistedproxy.blocklists.state import ListState
 from twistedproxy.settings.blocklist_tables import OWN, is_url
 from twistedproxy.settings.types import Settings
-from twistedproxy.settings.upstream_tls import UpstreamTLSSettings
 
-Fetch = Callable[[Wish, Path, UpstreamTLSSettings], Deferred[Fetched]]
+Fetch = Callable[[Wish, Path, Settings], Deferred[Fetched]]
 
 
 class Prepared(msgspec.Struct):
@@ -73,9 +72,9 @@ class Keeper:
         return f"<Keeper of {len(self._lists)} lists in {self._files.directory}>"
 
     @classmethod
-    def of(cls, reactor: Any, state: str | Path, environment: Mapping[str, str]) -> Keeper:
+    def of(cls, reactor: Any, state: str | Path, environment: Mapping[str, str], find_way: FindWay = direct) -> Keeper:
         """One that compiles in processes, which get the variables ``environment``, and fetches over the network."""
-        return cls(reactor, Path(state), Compiler(reactor, environment), Fetcher(reactor, environment))
+        return cls(reactor, Path(state), Compiler(reactor, environment), Fetcher(reactor, environment, find_way))
 
     # ------------------------------------------------------------ settings
 
@@ -259,7 +258,7 @@ class Keeper:
             facts.etag if conditional else "",
             facts.last_modified if conditional else "",
         )
-        fetched = await self._fetch(wish, came, self._settings.upstream_tls)
+        fetched = await self._fetch(wish, came, self._settings)
         if not fetched.is_new:
             kept.is_fresh(self._seconds())
             return False

@@ -26,8 +26,8 @@ class RoutesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         str,
         special(
             "route",
-            "The route of every request that no access rule gives another (`route` in `access.rules`): the name of one "
-            "of `tables`, or `direct`.",
+            "The route of every request that no access rule gives another (`route` in `access.rules`), and of what the "
+            "proxy fetches for itself, lists of what is blocked: the name of one of `tables`, or `direct`.",
             examples=["office"],
         ),
     ] = DIRECT

@@ -32,10 +32,11 @@ from twistedproxy.routes.http_connect import HTTPConnect
 from twistedproxy.routes.route import Route
 from twistedproxy.routes.socks5 import SOCKS5
 from twistedproxy.settings.parents import HTTPS, ParentAddress
-from twistedproxy.snapshot import Snapshot
+from twistedproxy.settings.types import Settings
 from twistedproxy.tls.client_side import ClientSide
 from twistedproxy.tls.key_log import KeyLog
 from twistedproxy.tls.records import Records
+from twistedproxy.tls.trust import Trust
 from twistedproxy.upstream.connector import Connected
 from twistedproxy.upstream.negotiating import Negotiating, Negotiation
 from twistedproxy.upstream.tls_leg import TLSLeg
@@ -48,6 +49,26 @@ class Dial(Protocol):
     """Connects to a host as to a server: `twistedproxy.upstream.dial.Dialer.dial`."""
 
     def __call__(self, host: str, port: int, policy: NotOurselves, timeout: float, /) -> Deferred[Connected]: ...
+
+
+class Terms(Protocol):
+    """What a connection goes by; a `Snapshot` is that."""
+
+    @property
+    def settings(self) -> Settings:
+        """All of them."""
+
+    @property
+    def access(self) -> AccessPolicy:
+        """Says where the proxy itself listens."""
+
+    @property
+    def trust(self) -> Trust:
+        """Whom to trust, where TLS is spoken with a parent."""
+
+    @property
+    def via(self) -> bytes:
+        """What we are called in Via; nothing where we are not to be named."""
 
 
 class NotOurselves:
@@ -76,7 +97,7 @@ class Parents:
         self._reactor = reactor
         self._deadlines = deadlines
         self._dial = dial
-        # TLS with parents, by the last snapshot's trust.
+        # TLS with parents, by the trust of the last terms.
         self._tls: ClientSide | None = None
         self._records = Records()
         self._key_log = key_log
@@ -90,7 +111,7 @@ class Parents:
         return f"<Parents failing={', '.join(self._last_until) or 'none'}>"
 
     def connect(
-        self, route: Route, host: str, port: int, snapshot: Snapshot, vias: Sequence[bytes] = ()
+        self, route: Route, host: str, port: int, terms: Terms, vias: Sequence[bytes] = ()
     ) -> Deferred[Connected]:
         """A connection to ``host``, a name or an address, at ``port``; with no host, one to a parent of ``route``.
 
@@ -98,17 +119,15 @@ class Parents:
         Fails with `ParentFailed` and what is below it, with what a parent says of the server, and with
         `OutOfDescriptors`. Cancelling it closes everything.
         """
-        return Deferred.fromCoroutine(self._connect(route, host, port, snapshot, vias))
+        return Deferred.fromCoroutine(self._connect(route, host, port, terms, vias))
 
-    async def _connect(
-        self, route: Route, host: str, port: int, snapshot: Snapshot, vias: Sequence[bytes]
-    ) -> Connected:
+    async def _connect(self, route: Route, host: str, port: int, terms: Terms, vias: Sequence[bytes]) -> Connected:
         failures: list[ProxyError] = []
         for parent in self._in_order(route):
             try:
-                connected = await self._reach(parent, route, snapshot)
+                connected = await self._reach(parent, route, terms)
                 if host:
-                    await self._negotiate(connected, parent, route, host, port, snapshot, vias)
+                    await self._negotiate(connected, parent, route, host, port, terms, vias)
             except ProxyError as error:
                 said, error.detail = error.detail, f"{parent}: {error.detail}"
                 if isinstance(error, ParentTimeout):
@@ -129,15 +148,15 @@ class Parents:
         failures[0].detail = "; ".join(error.detail for error in failures)
         raise failures[0]
 
-    async def _reach(self, parent: ParentAddress, route: Route, snapshot: Snapshot) -> Connected:
-        timeout = snapshot.settings.upstream.connect_timeout
+    async def _reach(self, parent: ParentAddress, route: Route, terms: Terms) -> Connected:
+        timeout = terms.settings.upstream.connect_timeout
         try:
-            connected = await self._dial(parent.host, parent.port, NotOurselves(snapshot.access), timeout)
+            connected = await self._dial(parent.host, parent.port, NotOurselves(terms.access), timeout)
             if parent.scheme == HTTPS:
-                if self._tls is None or self._tls.trust is not snapshot.trust:
-                    self._tls = ClientSide(snapshot.trust, key_log=self._key_log)
+                if self._tls is None or self._tls.trust is not terms.trust:
+                    self._tls = ClientSide(terms.trust, key_log=self._key_log)
                 creator = self._tls.creator(parent.host, parent.port, (), route.name)
-                leg = TLSLeg(self._reactor, self._deadlines, connected, creator, self._records, snapshot.settings)
+                leg = TLSLeg(self._reactor, self._deadlines, connected, creator, self._records, terms.settings)
                 connected = await leg.start()
             return connected
         except OutOfDescriptors:
@@ -152,17 +171,17 @@ class Parents:
         route: Route,
         host: str,
         port: int,
-        snapshot: Snapshot,
+        terms: Terms,
         vias: Sequence[bytes],
     ) -> None:
         negotiation: Negotiation
         if not route.forwards:
             negotiation = SOCKS5(host, port, route.user, route.password)
         else:
-            upstream = snapshot.settings.upstream
+            upstream = terms.settings.upstream
             limits = HeadLimits(upstream.max_head_size, upstream.max_fields)
             authority = with_port(host, port).encode("ascii")
-            negotiation = HTTPConnect(authority, snapshot.via, route.authorization, limits, vias)
+            negotiation = HTTPConnect(authority, terms.via, route.authorization, limits, vias)
         started = self._deadlines.seconds()
         try:
             await Negotiating(self._reactor, self._deadlines, connected.socket, negotiation, route.timeout).start()
