@@ -48,28 +48,29 @@ class Head(NamedTuple):
 class Connection:
     """A connection to the proxy."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, since: float) -> None:
         self._reader = reader
         self._writer = writer
         self.port: int = writer.get_extra_info("sockname")[1]
         """The client's own."""
         self.answered = 0
         """How many answers came whole."""
-        self.resting_since = time.monotonic()
-        """When the last of them did, or the connection was made."""
+        self.resting_since = since
+        """When the last of them did, or when connecting began: this program may be late to hear that it is over."""
         self.is_last = False
         """Whether the proxy closes after the answer that it has begun."""
 
     @classmethod
     async def opened(cls, port: int, *, slow: bool = False) -> Connection:
         """A new one. With ``slow`` the system takes in little that is not read."""
+        since = time.monotonic()
         client = socket.socket()
         if slow:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         client.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(client, (LOOPBACK, port))
-            return cls(*await asyncio.open_connection(sock=client, limit=SMALL_BUFFER))
+            return cls(*await asyncio.open_connection(sock=client, limit=SMALL_BUFFER), since)
         except BaseException:
             client.close()
             raise

@@ -130,7 +130,7 @@ class Traffic:
         self, kind: str, connection: Connection, head: bytes, expected: Expected, content: Content, slow: float = 0.0
     ) -> Literal["answered", "closed", "failed"]:
         """Send a request and judge its answer; ``closed`` when there may be one on another connection."""
-        began = time.monotonic()
+        began = connection.resting_since
         self._ledger.sent(expected.number)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -227,7 +227,7 @@ class Traffic:
         ]
         for _ in range(RETRIES):
             connection = await Connection.opened(self._port)
-            began = time.monotonic()
+            began = connection.resting_since
             try:
                 for number, _ in left:
                     self._ledger.sent(number)
@@ -271,7 +271,7 @@ class Traffic:
         content = Content(f"{self._seed} tunnel {self.unnumbered_sent}", size)
         comparison = Comparison(content)
         connection = await Connection.opened(self._port)
-        began = time.monotonic()
+        began = connection.resting_since
         sending: asyncio.Task[None] | None = None
         trouble = ""
         try:
@@ -313,7 +313,7 @@ class Traffic:
         size = 20 * MIB
         expected = Expected(number, cut="may")
         connection = await Connection.opened(self._port, slow=True)
-        began = time.monotonic()
+        began = connection.resting_since
         try:
             self._ledger.sent(number)
             await connection.send(self._head("GET", "honest", f"/sized/{size}", number))
@@ -366,7 +366,7 @@ class Traffic:
         """What cannot be understood is refused, with one answer and nothing after it."""
         request, statuses = self._random.choice(MALFORMED)
         connection = await Connection.opened(self._port)
-        began = time.monotonic()
+        began = connection.resting_since
         self.unnumbered_sent += 1
         rest = b""
         said = ""
