@@ -1,7 +1,8 @@
 """The origins of the live tests, in a process of their own: HTTP and WebSocket, each with and without TLS, and HTTP/2.
 
 Run with the directory of files to serve and the file with the certificate and its key. It prints its five ports as
-JSON, and runs until its standard input is closed. What it answers depends on the path:
+JSON, and runs until its standard input is closed. They are at 127.0.0.1, and at ::1 too. What it answers depends on the
+path:
 
     /hello              a line of text
     /request            the request line and the fields, as JSON
@@ -32,6 +33,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from origin_http2 import HTTP2Server, echoed
+from origin_ipv6 import lead_there
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 from websockets.sync.server import Server, ServerConnection, serve
@@ -231,7 +233,9 @@ def main(directory: str, certificate: str) -> None:
     for server in (plain, secured, *sockets, http2):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     ports = [plain.server_port, secured.server_port, *(server.socket.getsockname()[1] for server in sockets)]
-    print(json.dumps(dict(zip(("http", "https", "ws", "wss", "h2"), [*ports, http2.port], strict=True))), flush=True)
+    ports.append(http2.port)
+    lead_there(ports)
+    print(json.dumps(dict(zip(("http", "https", "ws", "wss", "h2"), ports, strict=True))), flush=True)
     sys.stdin.read()
 
 
