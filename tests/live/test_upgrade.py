@@ -55,7 +55,7 @@ def of_sockets(proxy: Daemon) -> list[str]:
     return sorted(path.name for path in proxy.directory.iterdir() if path.suffix in (".sock", ".lock"))
 
 
-@pytest.mark.parametrize(("count", "upgrades"), [(1, 10), (2, 5)])
+@pytest.mark.parametrize(("count", "upgrades"), [(1, 6), (2, 3)])
 def test_many_of_them_lose_nothing(make_daemon: MakeDaemon, origin: Origin, count: int, upgrades: int) -> None:
     """A client with a new connection every few milliseconds sees none; and they leave nothing behind."""
     proxy = make_daemon(settings={"service.workers": str(count), "log.access": "off"}).start()
