@@ -31,6 +31,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -58,14 +59,9 @@ def _text_column(text: str) -> bytes:
     return column(text.encode("utf-8", "backslashreplace"))
 
 
-def _hierarchy(upstream_address: str) -> bytes:
+def _hierarchy(code: bytes, upstream_address: str) -> bytes:
     host = upstream_address.rpartition(":")[0].strip("[]")
-    return b"HIER_DIRECT/" + _text_column(host) if host else b"HIER_NONE/-"
-
-
-def _parent(upstream_address: str) -> bytes:
-    host = upstream_address.rpartition(":")[0].strip("[]")
-    return b"FIRSTUP_PARENT/" + _text_column(host) if host else b"HIER_NONE/-"
+    return code + _text_column(host) if host else b"HIER_NONE/-"
 
 
 def _media_type(content_type: bytes) -> bytes:
@@ -79,8 +75,8 @@ class SquidFormat:
 
     def __init__(self) -> None:
         self._texts = Cached(_text_column)
-        self._hierarchies = Cached(_hierarchy)
-        self._parents = Cached(_parent)
+        self._hierarchies = Cached(partial(_hierarchy, b"HIER_DIRECT/"))
+        self._parents = Cached(partial(_hierarchy, b"FIRSTUP_PARENT/"))
         self._media_types = Cached(_media_type)
         self._words = Cached(column)
 

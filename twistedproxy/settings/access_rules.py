@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from twistedproxy.settings.endpoints import parse_endpoint
-from twistedproxy.settings.entries import check_keys
+from twistedproxy.settings.entries import check_keys, check_within
 from twistedproxy.settings.hosts import DEFAULTS, check_host
 from twistedproxy.settings.networks import CLIENT_SETS, DESTINATION_SETS, check_network
 from twistedproxy.settings.ports import check_port
@@ -231,7 +231,7 @@ def _page_text(value: object) -> None:
 
 
 def _single(check: Callable[[object], None]) -> Callable[[str, object], None]:
-    return lambda name, value: _one(check, name, value)
+    return lambda name, value: check_within(check, name, value)
 
 
 def _list_of(check: Callable[[object], None]) -> Callable[[str, object], None]:
@@ -239,7 +239,7 @@ def _list_of(check: Callable[[object], None]) -> Callable[[str, object], None]:
         if not isinstance(value, (list, tuple)) or not value:
             raise Unfit("a list with one entry at least", within=name, value=value)
         for number, one in enumerate(value):
-            _one(check, f"{name}[{number}]", one)
+            check_within(check, f"{name}[{number}]", one)
 
     return check_list
 
@@ -251,13 +251,6 @@ def _fields(name: str, value: object) -> None:
         if _TOKEN.fullmatch(field) is None:
             raise Unfit("the names of fields, such as User-Agent", within=name, value=field)
         _list_of(_field)(f"{name}.{field}", patterns)
-
-
-def _one(check: Callable[[object], None], name: str, value: object) -> None:
-    try:
-        check(value)
-    except Unfit as unfit:
-        raise Unfit(unfit.expected, unfit.hint, within=name, value=value, message=unfit.message) from None
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = MappingProxyType(

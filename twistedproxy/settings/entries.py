@@ -1,8 +1,8 @@
-"""A table that stands in a list of the settings, such as one of ``access.rules``: which keys it may have."""
+"""A table that stands in a list of the settings, such as one of ``access.rules``: its keys, and what they may be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,3 +24,13 @@ def check_keys(entry: object, known: Iterable[str], noun: str) -> Mapping[str, A
             hint = f" (did you mean {toml_string(close[0])}?)" if close else ""
             raise Unfit(message=f"unknown key{hint}", within=name)
     return entry
+
+
+def check_within(check: Callable[[object], object], name: str, value: object) -> None:
+    """Hold ``value``, which stands at ``name`` in a table, against ``check``; else `Unfit` says what, and where."""
+    try:
+        check(value)
+    except Unfit as unfit:
+        place = f"{name}{unfit.within}"
+        said = unfit.value if unfit.within else value
+        raise Unfit(unfit.expected, unfit.hint, within=place, value=said, message=unfit.message) from None

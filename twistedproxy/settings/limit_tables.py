@@ -9,7 +9,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
-from twistedproxy.settings.entries import check_keys
+from twistedproxy.settings.entries import check_keys, check_within
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.quantities import parse_size, size_text
 from twistedproxy.settings.spelling import toml_string
@@ -39,10 +39,7 @@ def check_limit(entry: object) -> None:
     """Accept one such table; else `Unfit` says what is wrong, and in which of its keys."""
     entry = check_keys(entry, _CHECKS, 'a table such as { name = "guests", per = "client", download = "2MiB" }')
     for name, value in entry.items():
-        try:
-            _CHECKS[name](value)
-        except Unfit as unfit:
-            raise Unfit(unfit.expected, unfit.hint, within=name, value=value) from None
+        check_within(_CHECKS[name], name, value)
     for name in ("name", "per"):
         if name not in entry:
             raise Unfit(f"the key {name} too")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from twistedproxy.settings.entries import check_keys
+from twistedproxy.settings.entries import check_keys, check_within
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.spelling import toml_string
 
@@ -88,10 +88,7 @@ def check_resolver_domain(entry: object) -> None:
         if not isinstance(value, (list, tuple)) or not value:
             raise Unfit("a list with one entry at least", within=name, value=value)
         for number, one in enumerate(value):
-            try:
-                check(one)
-            except Unfit as unfit:
-                raise Unfit(unfit.expected, unfit.hint, within=f"{name}[{number}]", value=one) from None
+            check_within(check, f"{name}[{number}]", one)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

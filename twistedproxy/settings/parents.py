@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from twistedproxy.settings.entries import check_keys
+from twistedproxy.settings.entries import check_keys, check_within
 from twistedproxy.settings.paths import check_credential
 from twistedproxy.settings.problems import Unfit
 from twistedproxy.settings.spelling import toml_string
@@ -72,12 +72,7 @@ def check_route(entry: object) -> None:
     """Accept one table of ``routes.tables``; else `Unfit` says what is wrong, and in which of its keys."""
     entry = check_keys(entry, _CHECKS, 'a table such as { name = "office", parents = ["http://proxy.example:3128"] }')
     for name, value in entry.items():
-        try:
-            _CHECKS[name](value)
-        except Unfit as unfit:
-            value = unfit.value if unfit.within else value
-            within = f"{name}{unfit.within}"
-            raise Unfit(unfit.expected, unfit.hint, within=within, value=value, message=unfit.message) from None
+        check_within(_CHECKS[name], name, value)
     for name in ("name", "parents"):
         if name not in entry:
             raise Unfit(f"the key {name} too")
@@ -123,17 +118,18 @@ def _parents(value: object) -> None:
     if not isinstance(value, (list, tuple)) or not 0 < len(value) <= _MOST_PARENTS:
         raise Unfit(f"a list of 1 to {_MOST_PARENTS} other proxies")
     seen: set[ParentAddress] = set()
+
+    def check(one: object) -> None:
+        parent = read_parent(one)
+        if parent in seen:
+            raise Unfit("each parent only once")
+        if seen and (parent.scheme == SOCKS5) is not any(other.scheme == SOCKS5 for other in seen):
+            # They differ in what goes by one connection.
+            raise Unfit("parents that either all speak HTTP or all speak SOCKS, or a route for each")
+        seen.add(parent)
+
     for number, one in enumerate(value):
-        try:
-            parent = read_parent(one)
-            if parent in seen:
-                raise Unfit("each parent only once")
-            if seen and (parent.scheme == SOCKS5) is not any(other.scheme == SOCKS5 for other in seen):
-                # They differ in what goes by one connection.
-                raise Unfit("parents that either all speak HTTP or all speak SOCKS, or a route for each")
-            seen.add(parent)
-        except Unfit as unfit:
-            raise Unfit(unfit.expected, unfit.hint, within=f"[{number}]", value=one, message=unfit.message) from None
+        check_within(check, f"[{number}]", one)
 
 
 def _user(value: object) -> None:

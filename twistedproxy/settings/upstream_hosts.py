@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from twistedproxy.settings.entries import check_keys
+from twistedproxy.settings.entries import check_keys, check_within
 from twistedproxy.settings.hosts import DEFAULTS, check_host
 from twistedproxy.settings.paths import check_credential
 from twistedproxy.settings.problems import Unfit
@@ -76,16 +76,9 @@ def _list_of(check: Callable[[object], None]) -> Callable[[str, object], None]:
         if not isinstance(value, (list, tuple)) or not value:
             raise Unfit("a list with one entry at least", within=name, value=value)
         for number, one in enumerate(value):
-            _one(check, f"{name}[{number}]", one)
+            check_within(check, f"{name}[{number}]", one)
 
     return check_list
-
-
-def _one(check: Callable[[object], None], name: str, value: object) -> None:
-    try:
-        check(value)
-    except Unfit as unfit:
-        raise Unfit(unfit.expected, unfit.hint, within=name, value=value) from None
 
 
 def _flag(name: str, value: object) -> None:
@@ -94,7 +87,7 @@ def _flag(name: str, value: object) -> None:
 
 
 def _path(name: str, value: object) -> None:
-    _one(check_credential, name, value)
+    check_within(check_credential, name, value)
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = MappingProxyType(
